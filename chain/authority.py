@@ -1,0 +1,333 @@
+"""The one object to hold: it issues, admits delegations, checks, revokes and explains.
+
+The law of this file: pure but for what it is given. Clock, entropy, signer and store come from outside; everything
+is decided inside a commit (chain/batch.py, chain/change.py), and nothing is answered before its record is down.
+Each call has a twin, `begin_…`, that returns a Future for servers; the plain one waits for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+
+from chain import change, mint, proof, token
+from chain import check as checks
+from chain import explain as explaining
+from chain.base64url import b64encode
+from chain.batch import Once
+from chain.caller import Caller, Role
+from chain.catalog import Catalogue
+from chain.change import Issue, Revoke
+from chain.check import Settings
+from chain.decision import Decision, Effect
+from chain.delegation import Chain
+from chain.desk import Clock, Desk, Entropy, Presented, unanswered
+from chain.errors import ConfigurationError, ForbiddenError, InvalidRequestError, InvalidTokenError, NotFoundError
+from chain.explain import Explanation
+from chain.key import PublicKey, Signer
+from chain.ledger import Store
+from chain.pending import done
+from chain.principal import Principal
+from chain.reason import Reason
+from chain.request import Request
+from chain.token import Verifier
+from chain.view import MAX_LISTED, Delegated, Enrolled, Page, Query, Revoked
+
+MAX_BATCH = 1_000
+"""Checks in one batch."""
+
+
+class Authority:
+    """Issues, admits, checks, revokes; library and service share it.
+
+    Attributes:
+        audience: what proofs for `Delegate` and `Revoke` name.
+        issuer: the `iss` of roots made here.
+        verifier: anchors and rules.
+    """
+
+    def __init__(  # noqa: PLR0913 - everything from outside comes in here, by name
+        self,
+        store: Store,
+        verifier: Verifier,
+        *,
+        clock: Clock,
+        entropy: Entropy,
+        audience: str,
+        signer: Signer | None = None,
+        issuer: str = "",
+        catalogue: Catalogue | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        """Take over a store.
+
+        Args:
+            store: owned by this object until it is closed.
+            verifier: anchors and rules.
+            clock, entropy: the outside world.
+            audience: this authority's own name as an enforcement point.
+            signer: the issuer's key; without one nothing can be issued here.
+            issuer: URI, with `signer`.
+            catalogue: what each tool is; empty means that all is `act`.
+            settings: defaults to the verifier's profile and labels.
+
+        Raises:
+            ConfigurationError: no anchor, a signer that no anchor trusts, or settings that contradict the rules.
+        """
+        rules = verifier.rules
+        self._settings = settings or Settings(profile=rules.profile, labels=rules.labels)
+        if (self._settings.profile, self._settings.labels) != (rules.profile, rules.labels):
+            raise ConfigurationError("settings and verifier differ in profile or labels")
+        if not verifier.anchors:
+            raise ConfigurationError("no trust anchor: every chain would be refused")
+        if signer is not None and not verifier.trusts(signer.key, issuer):
+            raise ConfigurationError(f"no trust anchor lets the signer's key speak for `{issuer}`")
+        self.audience = audience
+        self.issuer = issuer
+        self.verifier = verifier
+        self._signer = signer
+        self._desk = Desk(store, verifier, clock, entropy, self._settings, catalogue or Catalogue())
+
+    @property
+    def garbage(self) -> int:
+        """Presented chains of which not even the root was authentic: counted, not recorded."""
+        return self._desk.garbage
+
+    @property
+    def revision(self) -> int:
+        """The last revision that survives power loss."""
+        return self._desk.store.synced
+
+    def close(self) -> None:
+        """Write what is queued and release the store."""
+        self._desk.store.close()
+
+    # -- questions ----------------------------------------------------------------------------------------
+
+    def check(self, caller: Caller, presented: Presented, request: Request, at_least: int = 0) -> Decision:
+        """Decide one call, record the decision, return it. See `begin_check`."""
+        return self.begin_check(caller, [(presented, request)], at_least).result()[0]
+
+    def begin_check(
+        self,
+        caller: Caller,
+        calls: Sequence[tuple[Presented, Request]],
+        at_least: int = 0,
+        stop: Effect | None = None,
+    ) -> Future[list[Decision]]:
+        """Decide calls together, in order.
+
+        Args:
+            caller: the enforcement point.
+            calls: chains and requests; at most `MAX_BATCH`.
+            at_least: a revision that the answers must know.
+            stop: decide no further once this effect was given (AuthZEN batch semantics).
+
+        Returns:
+            As many decisions as were made. A store that fails, or a clock behind the ledger, makes them denials.
+
+        Raises:
+            ForbiddenError: the caller may not ask.
+            InvalidRequestError: too many calls.
+        """
+        caller.require("Check")
+        if len(calls) > MAX_BATCH:
+            raise InvalidRequestError(f"{len(calls)} checks in one batch, more than {MAX_BATCH}")
+        now = self._desk.clock()
+        if at_least > self._desk.store.head:
+            unknown = unanswered(Reason.REVISION_UNKNOWN, f"revision {at_least} is not known here", now)
+            return done([unknown] * len(calls))
+        asked = [self._desk.asked(presented, request, now) for presented, request in calls]
+        return self._desk.decide(asked, caller.name, now, stop)
+
+    def explain(self, caller: Caller, presented: Presented, request: Request) -> Explanation:
+        """Decide as `check` would, now, and lay every hop open. Writes nothing, uses nothing up.
+
+        Raises:
+            ForbiddenError: the caller may not ask, or the chain is not its own.
+        """
+        caller.require("Explain")
+        now = self._desk.clock()
+        item = self._desk.asked(presented, request, now)
+        if item.chain is None:
+            return Explanation(item.fault or unanswered(Reason.INTERNAL, "no chain", now), ())
+        own = caller.holder in {hop.holder for hop in item.chain.hops}
+        if Role.AGENT in caller.roles and not caller.sees_all and not own:
+            raise ForbiddenError("the chain is not this caller's")
+        verdict = checks.check(item.chain, request, self._desk.live, now)
+        requested = f"`{request.tool}` {request.canonical_arguments.decode()}"
+        return explaining.explain(item.chain, verdict.decision, requested, request.tool)
+
+    def get(self, caller: Caller, digest: bytes) -> Delegated:
+        """Return one delegation.
+
+        Raises:
+            NotFoundError: there is none, or none that the caller may see.
+        """
+        caller.require("GetDelegation")
+        return self._desk.lineage.get(caller, digest, self._desk.clock())
+
+    def find(self, caller: Caller, query: Query) -> Page:
+        """Return the delegations that a query names; an agent finds its own lineage only.
+
+        Raises:
+            NotFoundError: the query starts from a delegation that the caller may not see.
+        """
+        caller.require("ListDelegations")
+        return self._desk.lineage.find(caller, query, self._desk.clock())
+
+    # -- changes ------------------------------------------------------------------------------------------
+
+    def issue(self, caller: Caller, order: Issue, key: str | None = None) -> Delegated:
+        """Issue a root and record it. See `begin_issue`."""
+        return self.begin_issue(caller, order, key).result()
+
+    def begin_issue(self, caller: Caller, order: Issue, key: str | None = None) -> Future[Delegated]:
+        """Issue a root and record it.
+
+        Args:
+            caller: an issuer.
+            order: what to issue.
+            key: idempotency key.
+
+        Raises:
+            ForbiddenError: the caller is no issuer, or no issuer's key is held here.
+            InvalidRequestError: the grant or the lifetime is out of bounds.
+            InvalidTokenError: the anchor may not grant this.
+        """
+        caller.require("Issue")
+        if self._signer is None:
+            raise ForbiddenError("no issuer's key is held here")
+        if not 0 < order.lifetime <= self._settings.max_lifetime:
+            raise InvalidRequestError(f"a lifetime of {order.lifetime} s, above {self._settings.max_lifetime} s")
+        if (wrong := order.grant.fault()) is not None:
+            raise InvalidRequestError(wrong[1], wrong[0])
+        now = self._desk.clock()
+        claims = order.claims(self.issuer, mint.uuid7(now, self._desk.entropy(10)), int(now))
+        text = token.sign(claims, self._signer)
+        chain = self.verifier.verify([text])
+        once = _once(caller, "Issue", key, order.fingerprint())
+        return self._desk.change(change.issuing(chain, text, caller), once, Delegated)
+
+    def delegate(
+        self, caller: Caller, parent: Presented, child: str, proof_text: str | None = None, key: str | None = None
+    ) -> Delegated:
+        """Admit a child that the parent's holder signed. See `begin_delegate`."""
+        return self.begin_delegate(caller, parent, child, proof_text, key).result()
+
+    def begin_delegate(
+        self, caller: Caller, parent: Presented, child: str, proof_text: str | None = None, key: str | None = None
+    ) -> Future[Delegated]:
+        """Admit a child that the parent's holder signed, and record it.
+
+        Args:
+            caller: an agent.
+            parent: the chain that is handed on.
+            child: the new token.
+            proof_text: the parent holder's proof for `proof.DELEGATE`; None where the channel proves it.
+            key: idempotency key.
+
+        Raises:
+            ExcessError: the child asks for more; the refusal is recorded, the child is not.
+            InvalidTokenError: the tokens are not an authentic chain.
+            DeniedError: no proof, expired or revoked.
+            ForbiddenError: the caller is no agent.
+        """
+        caller.require("Delegate")
+        above, tokens = self._desk.resolve(parent)
+        try:
+            chain = self.verifier.verify([*tokens, child])
+        except InvalidTokenError as error:
+            return self._desk.change(change.widening(above, child, error, caller), None, Delegated)
+        request = change.own(proof.DELEGATE, {"child": chain.leaf.id}, self.audience, proof_text, caller)
+        compose = change.delegating(above, chain, (*tokens, child), request, caller)
+        once = _once(caller, "Delegate", key, change.fingerprint(chain.leaf.id))
+        return self._desk.change(compose, once, Delegated)
+
+    def revoke(
+        self,
+        caller: Caller,
+        order: Revoke,
+        standing: Presented | None = None,
+        proof_text: str | None = None,
+        *,
+        dry_run: bool = False,
+        key: str | None = None,
+    ) -> Revoked:
+        """Revoke a delegation and everything beneath it. See `begin_revoke`."""
+        return self.begin_revoke(caller, order, standing, proof_text, dry_run=dry_run, key=key).result()
+
+    def begin_revoke(
+        self,
+        caller: Caller,
+        order: Revoke,
+        standing: Presented | None = None,
+        proof_text: str | None = None,
+        *,
+        dry_run: bool = False,
+        key: str | None = None,
+    ) -> Future[Revoked]:
+        """Revoke a delegation and everything beneath it.
+
+        Args:
+            caller: an issuer or operator; or an agent, which then presents what it holds.
+            order: what and why.
+            standing: the agent's own chain; the target is its leaf or lies beneath it.
+            proof_text: the agent's proof for `proof.REVOKE`; None where the channel proves it.
+            dry_run: only tell what would fall.
+            key: idempotency key.
+
+        Raises:
+            NotFoundError: no such delegation, or not beneath the agent's own.
+            InvalidTokenError: what the agent presents is not an authentic chain.
+            DeniedError: no proof, expired or revoked.
+            ForbiddenError: no role of the caller allows it.
+        """
+        caller.require("Revoke")
+        fallen = self._desk.lineage.fallen(order.target, self._desk.clock())
+        chain: Chain | None = None
+        if not caller.sees_all:
+            if standing is None:
+                raise ForbiddenError("an agent revokes under a chain of its own, and presents none")
+            chain, _ = self._desk.resolve(standing)
+            if not self._desk.lineage.beneath(chain.leaf.digest, order.target):
+                raise NotFoundError("no such delegation beneath the chain presented")
+        if dry_run:
+            return done(Revoked(tuple(map(b64encode, fallen[:MAX_LISTED])), len(fallen), 0))
+        target = b64encode(order.target)
+        request = change.own(proof.REVOKE, {"target": target}, self.audience, proof_text, caller)
+        compose = change.revoking(order, fallen, caller, chain, request)
+        once = _once(caller, "Revoke", key, change.fingerprint(target, order.cause))
+        return self._desk.change(compose, once, Revoked, urgent=True)
+
+    def enrol(self, caller: Caller, holder: PublicKey, principal: Principal, key: str | None = None) -> Enrolled:
+        """Record who a key belongs to. See `begin_enrol`."""
+        return self.begin_enrol(caller, holder, principal, key).result()
+
+    def begin_enrol(
+        self, caller: Caller, holder: PublicKey, principal: Principal, key: str | None = None
+    ) -> Future[Enrolled]:
+        """Record who a key belongs to.
+
+        Args:
+            caller: an operator; or an agent, for a worker under itself.
+            holder: the key.
+            principal: whose it is.
+            key: idempotency key.
+
+        Raises:
+            ForbiddenError: not an operator, and not the agent's own worker with the agent's own owner.
+        """
+        caller.require("Enrol")
+        above = None if caller.holder is None else self._desk.live.principal(caller.holder)
+        if Role.OPERATOR not in caller.roles:
+            if above is None or caller.holder is None or not above.may_enrol(principal, caller.holder):
+                raise ForbiddenError("an agent enrols workers under its own id, with its own owner")
+            if self._desk.live.principal(holder.thumbprint) is not None:
+                raise ForbiddenError("the key is enrolled already")
+        once = _once(caller, "Enrol", key, change.fingerprint(holder.thumbprint, principal.model_dump()))
+        return self._desk.change(change.enrolling(holder, principal, caller), once, Enrolled)
+
+
+def _once(caller: Caller, method: str, key: str | None, request: bytes) -> Once | None:
+    return None if key is None else Once(caller.name, method, key, request)

@@ -1,0 +1,89 @@
+"""Who may ask what: callers, their roles, and the one table of methods.
+
+The law of this file: identity is not authority, and a method that is not in the table is nobody's. Names in a
+request prove nothing; a caller is what its credential says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from chain.errors import ForbiddenError
+
+
+class Role(StrEnum):
+    """What a caller of the service is for."""
+
+    ISSUER = "issuer"
+    AGENT = "agent"
+    ENFORCEMENT_POINT = "enforcement_point"
+    AUDITOR = "auditor"
+    OPERATOR = "operator"
+
+
+_AGENTS = frozenset({Role.AGENT, Role.OPERATOR})
+_ASKERS = frozenset({Role.AGENT, Role.ENFORCEMENT_POINT})
+_READERS = frozenset({Role.AGENT, Role.ENFORCEMENT_POINT, Role.ISSUER, Role.AUDITOR, Role.OPERATOR})
+
+ALLOWED: dict[str, frozenset[Role]] = {
+    "Issue": frozenset({Role.ISSUER}),
+    "Delegate": frozenset({Role.AGENT}),
+    "Revoke": frozenset({Role.AGENT, Role.ISSUER, Role.OPERATOR}),
+    "Enrol": _AGENTS,
+    "GetDelegation": _READERS - {Role.ENFORCEMENT_POINT},
+    "ListDelegations": _READERS - {Role.ENFORCEMENT_POINT},
+    "Check": _ASKERS,
+    "BatchCheck": _ASKERS,
+    "CheckStream": _ASKERS,
+    "Explain": _ASKERS | {Role.AUDITOR, Role.OPERATOR},
+    "GetServerInfo": _READERS,
+}
+"""Method -> the roles that may call it. Deny by default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """An authenticated caller.
+
+    Attributes:
+        name: from configuration; scopes idempotency keys and stands in the ledger.
+        roles: what it may do.
+        audience: the enforcement point that it is, for proofs and `aud`.
+        holder: thumbprint of the agent's own key, if it is an agent.
+        channel: whether the transport itself proves that the caller is that agent (a socket of its own).
+    """
+
+    name: str
+    roles: frozenset[Role]
+    audience: str | None = None
+    holder: str | None = None
+    channel: bool = False
+
+    def require(self, method: str) -> None:
+        """Return where a role of this caller allows the method.
+
+        Raises:
+            ForbiddenError: none does.
+        """
+        if ALLOWED.get(method, frozenset()).isdisjoint(self.roles):
+            raise ForbiddenError(f"`{self.name}` has no role that may call {method}")
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether lineage of others is open to this caller."""
+        return not self.roles.isdisjoint({Role.ISSUER, Role.AUDITOR, Role.OPERATOR})
+
+    @property
+    def proven_holder(self) -> str | None:
+        """The key that the channel proves, if it proves one."""
+        return self.holder if self.channel else None
+
+
+def embedded(audience: str | None = None) -> Caller:
+    """Return the caller that a program is which embeds an `Authority`: it holds the keys, so it has every role.
+
+    Args:
+        audience: the enforcement point that the program is.
+    """
+    return Caller(name="embedded", roles=frozenset(Role), audience=audience)

@@ -1,0 +1,361 @@
+"""Does it permit, now? The file to read first.
+
+The law of this file: a pure function of chain, request, state and one instant. **Every hop is asked, on every
+call.** The questions stand in one table, in the order of TOKEN.md s4, which is the contract for reasons: the
+first fault is the reason, and a refusal lists every fault of every hop. Nothing that comes later rescues what an
+earlier question refused; what is missing or unknown is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, TypeAlias
+
+from chain import proof
+from chain.catalog import Catalogue, Tool
+from chain.containment import Profile
+from chain.decision import Decision, Effect, Finding, denied
+from chain.delegation import Chain, Delegation
+from chain.grant import LABELS, rank, within_purpose
+from chain.principal import Principal
+from chain.reason import Reason
+from chain.request import Request
+
+MAX_SKEW = 30
+"""Seconds a token may be dated into the future (AAT-01 s4.4, MAX_IAT_SKEW)."""
+
+MAX_LIFETIME = 90 * 24 * 3600
+"""Seconds a token may live, whatever the configuration says (AAT-01 s4.4, MAX_TOKEN_LIFETIME)."""
+
+_MISSING = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a deployment decides for every call.
+
+    Attributes:
+        profile: how much of our own a proof must carry.
+        labels: data labels from lowest to highest.
+        max_lifetime: seconds any token may live; at most `MAX_LIFETIME`.
+        require_enrolment: whether every holder of a chain that writes or acts must be enrolled. Off only where
+            there is no registry to ask: offline.
+    """
+
+    profile: Profile = Profile.SOUND
+    labels: tuple[str, ...] = LABELS
+    max_lifetime: int = MAX_LIFETIME
+    require_enrolment: bool = True
+
+
+class State(Protocol):
+    """The live facts that a decision reads. Reading is all that it does."""
+
+    @property
+    def settings(self) -> Settings:
+        """What the deployment decided."""
+        ...
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """What each tool is."""
+        ...
+
+    @property
+    def revoked(self) -> AbstractSet[bytes]:
+        """Digests of delegations that were revoked."""
+        ...
+
+    def seen(self, digest: bytes, nonce: str) -> bool:
+        """Tell whether a proof or request id was used under this leaf before."""
+        ...
+
+    def principal(self, thumbprint: str) -> Principal | None:
+        """Return who enrolled this key, if anybody did."""
+        ...
+
+
+class Nonce(NamedTuple):
+    """A single-use value that this decision uses up, whatever its effect.
+
+    Attributes:
+        digest: the leaf's.
+        value: the proof's jti, or the request id.
+        expires: seconds; after that it could not be used again anyway.
+    """
+
+    digest: bytes
+    value: str
+    expires: int
+
+
+class Verdict(NamedTuple):
+    """A decision, and what must be committed for it to stand.
+
+    Attributes:
+        decision: the answer.
+        nonce: used up, whatever the effect.
+        tool: what the catalogue says of the tool asked for.
+        proven: whether the caller was shown to be the leaf's holder; only then is a chain registered.
+    """
+
+    decision: Decision
+    nonce: Nonce | None
+    tool: Tool
+    proven: bool
+
+
+class _Case:
+    """One call while it is being decided."""
+
+    __slots__ = ("chain", "findings", "nonce", "now", "proven", "request", "state", "tool")
+
+    def __init__(self, chain: Chain, request: Request, state: State, now: float) -> None:
+        self.chain = chain
+        self.request = request
+        self.state = state
+        self.now = now
+        self.tool = state.catalogue.tool(request.tool)
+        self.nonce: Nonce | None = None
+        self.proven = False
+        self.findings: list[Finding] = []
+
+    def against(self, reason: Reason, hop: int | None, detail: str) -> None:
+        self.findings.append(Finding(reason=reason, hop=hop, detail=detail))
+
+
+Question: TypeAlias = Callable[[_Case], None]
+
+
+def check(
+    chain: Chain, request: Request, state: State, now: float, questions: tuple[Question, ...] | None = None
+) -> Verdict:
+    """Decide one call.
+
+    Args:
+        chain: verified (`chain.token`).
+        request: what is asked.
+        state: live facts.
+        now: seconds since the epoch, the one instant of this decision.
+        questions: fewer than all, for the authority's own tools; a tool call is asked them all.
+
+    Returns:
+        ALLOW where no question of any hop found anything against it, else DENY.
+    """
+    case = _Case(chain, request, state, now)
+    for question in QUESTIONS if questions is None else questions:
+        question(case)
+    if case.findings:
+        decision = denied(*case.findings, at=now)
+    else:
+        decision = Decision(effect=Effect.ALLOW, reason=Reason.ALLOWED, at=now)
+    return Verdict(decision, case.nonce, case.tool, case.proven)
+
+
+def window(case: _Case) -> None:
+    """Every hop: issued by now, not expired, not too long-lived (AAT-01 I3)."""
+    now, latest, ceiling = case.now, case.now + MAX_SKEW, min(case.state.settings.max_lifetime, MAX_LIFETIME)
+    for hop in case.chain.hops:
+        if hop.iat > latest:
+            case.against(Reason.NOT_YET_VALID, hop.hop, f"issued at {hop.iat}, after now")
+        if hop.exp <= now:
+            case.against(Reason.EXPIRED, hop.hop, f"expired at {hop.exp}")
+        if hop.exp - hop.iat > ceiling:
+            case.against(Reason.LIFETIME_EXCEEDED, hop.hop, f"lives {hop.exp - hop.iat} s, above {ceiling} s")
+
+
+def audience(case: _Case) -> None:
+    """Every hop: bound to nobody, or to the enforcement point that asks."""
+    asked = case.request.audience
+    for hop in case.chain.hops:
+        if hop.audience is None or asked in hop.audience:
+            continue
+        if asked is None:
+            case.against(Reason.AUDIENCE_MISSING, hop.hop, "bound to an audience, and the request names none")
+        else:
+            case.against(Reason.AUDIENCE_MISMATCH, hop.hop, f"not meant for `{asked}`")
+
+
+def capability(case: _Case) -> None:
+    """Every hop grants tool and arguments: not the leaf alone, so that the conjunction holds whatever I4 missed."""
+    tool, arguments = case.request.tool, case.request.arguments
+    count = len(arguments)
+    for hop in case.chain.hops:
+        compiled = hop.compiled(tool)
+        if compiled is None:
+            case.against(Reason.TOOL_NOT_GRANTED, hop.hop, f"`{tool}` is not granted")
+        elif compiled:  # an empty map leaves the arguments open
+            if len(compiled) != count:
+                _closed(case, hop)
+            for name, permits in compiled:
+                value = arguments.get(name, _MISSING)
+                if value is _MISSING or not permits(value):
+                    _refuse_argument(case, hop, name, value)
+
+
+def _closed(case: _Case, hop: Delegation) -> None:
+    """Name each argument that a closed grant does not (AAT-01 s3.3)."""
+    for name in sorted(case.request.arguments.keys() - hop.grant.tools[case.request.tool].keys()):
+        detail = f"`{case.request.tool}` argument `{name}` is not granted"
+        case.against(Reason.ARGUMENT_NOT_GRANTED, hop.hop, detail)
+
+
+def _refuse_argument(case: _Case, hop: Delegation, name: str, value: object) -> None:
+    rule = hop.grant.tools[case.request.tool][name]
+    subject = f"`{case.request.tool}` argument `{name}`"
+    if value is _MISSING:
+        case.against(Reason.ARGUMENT_MISSING, hop.hop, f"{subject} is missing, granted is {rule}")
+    else:
+        case.against(Reason.CONSTRAINT_VIOLATED, hop.hop, f"{subject} is not what is granted: {rule}")
+
+
+def holder(case: _Case) -> None:
+    """The caller is the leaf's holder: by the channel, or by a proof for exactly this call (I6)."""
+    leaf, request, before = case.chain.leaf, case.request, len(case.findings)
+    if leaf.claims.cnf.extended:
+        case.against(Reason.HOLDER_MISMATCH, leaf.hop, "bound to a certificate or SPIFFE id that nothing here proves")
+    elif request.proof is not None:
+        _proof(case, request.proof)
+    elif request.holder is None:
+        case.against(Reason.PROOF_MISSING, leaf.hop, "neither a proof nor the channel shows who the holder is")
+    elif request.holder != leaf.holder:
+        case.against(Reason.HOLDER_MISMATCH, leaf.hop, "the channel proves another key than the leaf's")
+    elif case.tool.action_class != "read":
+        _single_use(case)
+    case.proven = len(case.findings) == before
+
+
+def _proof(case: _Case, text: str) -> None:
+    leaf, request = case.chain.leaf, case.request
+    profile = case.state.settings.profile
+    key = leaf.key
+    if key is None:
+        case.against(Reason.HOLDER_MISMATCH, leaf.hop, "the leaf names no key to prove")
+        return
+    try:
+        claims = proof.read(text, key, profile)
+    except proof.ProofError as error:
+        case.against(error.reason, leaf.hop, error.detail)
+        return
+    for reason, detail in proof.faults(
+        claims,
+        leaf,
+        request.tool,
+        request.canonical_arguments,
+        audience=request.audience,
+        ctx=proof.context(request.stated),
+        now=case.now,
+        profile=profile,
+    ):
+        case.against(reason, leaf.hop, detail)
+    _use(case, Nonce(leaf.digest, claims.jti, claims.iat + proof.WINDOW + 1))
+
+
+def _single_use(case: _Case) -> None:
+    leaf, request_id = case.chain.leaf, case.request.request_id
+    if request_id is None:
+        case.against(Reason.REQUEST_ID_MISSING, leaf.hop, "a write or act over the channel needs a single-use id")
+    else:
+        _use(case, Nonce(leaf.digest, f"request:{request_id}", leaf.exp))
+
+
+def _use(case: _Case, nonce: Nonce) -> None:
+    if case.state.seen(nonce.digest, nonce.value):
+        case.against(Reason.REPLAY, case.chain.leaf.hop, "used before")
+    else:
+        case.nonce = nonce
+
+
+def revoked(case: _Case) -> None:
+    """Every hop: neither it nor, by this loop, any ancestor was revoked."""
+    gone = case.state.revoked
+    if gone.isdisjoint(case.chain.digests):
+        return
+    for hop in case.chain.hops:
+        if hop.digest in gone:
+            case.against(Reason.REVOKED, hop.hop, "revoked")
+
+
+def enrolled(case: _Case) -> None:
+    """Every hop of a chain that writes or acts: its holder is somebody (TOKEN.md s2)."""
+    if case.tool.action_class == "read" or not case.state.settings.require_enrolment:
+        return
+    principal = case.state.principal
+    for hop in case.chain.hops:
+        if principal(hop.holder) is None:
+            detail = f"nobody enrolled the holder, and `{case.request.tool}` is {case.tool.action_class}"
+            case.against(Reason.HOLDER_UNKNOWN, hop.hop, detail)
+
+
+def action_class(case: _Case) -> None:
+    """Every hop grants the tool's class; `act` implies neither of the others."""
+    asked = case.tool.action_class
+    for hop in case.chain.hops:
+        if hop.classes is not None and asked not in hop.classes:
+            case.against(Reason.CLASS_NOT_GRANTED, hop.hop, f"`{case.request.tool}` is {asked}, which is not granted")
+
+
+def classification(case: _Case) -> None:
+    """Every hop reaches the data's label; the higher of catalogue and enforcement point counts, none is highest."""
+    labels = case.state.settings.labels
+    highest = len(labels) - 1
+    stated = [label for label in (case.tool.classification, case.request.classification) if label is not None]
+    ranks = [rank(label, labels) for label in stated]
+    asked = max((highest if place is None else place for place in ranks), default=highest)
+    for hop in case.chain.hops:
+        if hop.rank is not None and asked > hop.rank:
+            source = "" if stated else ", since nobody says what it touches"
+            detail = f"data is `{labels[asked]}`{source}; granted is up to `{labels[hop.rank]}`"
+            case.against(Reason.CLASSIFICATION_EXCEEDED, hop.hop, detail)
+
+
+def purpose(case: _Case) -> None:
+    """Every hop's purposes cover the declared one."""
+    declared = case.request.purpose
+    for hop in case.chain.hops:
+        if hop.purposes is None:
+            continue
+        if declared is None:
+            case.against(Reason.PURPOSE_MISSING, hop.hop, "bound to purposes, and the request declares none")
+        elif not any(within_purpose(declared, granted) for granted in hop.purposes):
+            case.against(Reason.PURPOSE_MISMATCH, hop.hop, f"`{declared}` lies under none of the purposes granted")
+
+
+def intent(case: _Case) -> None:
+    """The declared instruction is the one that started the task."""
+    bound, declared = case.chain.facts.intent, case.request.intent
+    if bound is None:
+        return
+    if declared is None:
+        case.against(Reason.INTENT_MISSING, 0, "bound to an instruction, and the request declares none")
+    elif declared != bound:
+        case.against(Reason.INTENT_MISMATCH, 0, "the declared instruction is not the one that started the task")
+
+
+def kept_elsewhere(case: _Case) -> None:
+    """Every hop: no approval, budget or status list, whose state nobody keeps here (TOKEN.md s2)."""
+    for hop in case.chain.hops:
+        if hop.approval:
+            case.against(Reason.STATE_UNAVAILABLE, hop.hop, "needs approvals that are not kept here")
+        if hop.budget is not None:
+            case.against(Reason.STATE_UNAVAILABLE, hop.hop, "has a budget that is not kept here")
+        if hop.claims.status:
+            case.against(Reason.STATE_UNAVAILABLE, hop.hop, "has a status list that is not read here")
+
+
+QUESTIONS: tuple[Question, ...] = (
+    window,
+    audience,
+    capability,
+    holder,
+    revoked,
+    enrolled,
+    action_class,
+    classification,
+    purpose,
+    intent,
+    kept_elsewhere,
+)
+"""TOKEN.md s4, from the window on; the documentation's table is drawn from here."""

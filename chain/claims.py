@@ -1,0 +1,200 @@
+"""The claims of one token, as they stand on the wire (TOKEN.md s1, s2).
+
+The law of this file: a claim has a type and bounds, or the token is refused. A payload that says anything twice
+is refused, a plain entry may not carry limits, and what plain AAT-01 does not know makes the entry's type ours,
+so that a stranger who would ignore it finds nothing that he knows and denies.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, TypeAlias
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from chain import jcs
+from chain.constraint import AnyConstraint
+from chain.grant import NO_LIMITS, Count, Grant, Text
+from chain.key import Jwk
+
+PLAIN = "attenuating_agent_token"
+EXTENDED = "chain_agent_grant"
+
+_TYPES = frozenset({PLAIN, EXTENDED})
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
+
+Jti: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
+Audience: TypeAlias = Text | Annotated[tuple[Text, ...], Meta(min_length=1, max_length=64)]
+
+
+class PlainEntry(Grant, frozen=True, tag_field="type", tag=PLAIN):
+    """A grant that every AAT-01 verifier understands."""
+
+    def __post_init__(self) -> None:
+        if self.limits != NO_LIMITS:
+            raise ValueError(f"`limits` need the entry type `{EXTENDED}`")
+
+
+class ExtendedEntry(Grant, frozen=True, tag_field="type", tag=EXTENDED):
+    """A grant with limits, or with root facts beside it."""
+
+
+Entry: TypeAlias = PlainEntry | ExtendedEntry
+
+
+class Confirmation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Who the holder is (RFC 7800): every member present must hold.
+
+    Attributes:
+        jwk: the holder's public key.
+        certificate: SHA-256 thumbprint of a certificate (RFC 8705), proven by the channel only.
+        spiffe: a SPIFFE id, proven by the channel only.
+    """
+
+    jwk: Jwk | UnsetType = UNSET
+    certificate: Text | UnsetType = msgspec.field(default=UNSET, name="x5t#S256")
+    spiffe: Text | UnsetType = UNSET
+
+    @property
+    def extended(self) -> bool:
+        """Whether a member is present that plain AAT-01 does not know."""
+        return self.certificate is not UNSET or self.spiffe is not UNSET
+
+
+class Intent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The instruction that started the task, as a salted hash; never its text."""
+
+    digest: Text
+    alg: Text
+    salt: Text
+
+
+class Claims(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A token's payload.
+
+    Attributes:
+        jti: unique per signing key; UUIDv7 in tokens made here.
+        iss: root: the issuer's URI; derived: thumbprint URI of the signing key (RFC 9278).
+        iat, exp: integer seconds since the epoch.
+        cnf: the holder.
+        del_depth, del_max_depth: position in the chain, and its absolute ceiling.
+        authorization_details: RFC 9396 entries, still encoded.
+        par_hash: base64url SHA-256 of the parent's signing input; absent in a root.
+        sub, owner, txn, intent, home: facts of an extended root.
+        aud: who may accept the token; always restricts.
+        status: Token Status List reference; always restricts.
+    """
+
+    jti: Jti
+    iss: Text
+    iat: Count
+    exp: Count
+    cnf: Confirmation
+    del_depth: Count
+    del_max_depth: Count
+    authorization_details: Annotated[tuple[msgspec.Raw, ...], Meta(max_length=16)]
+    par_hash: str | UnsetType = UNSET
+    aud: Audience | UnsetType = UNSET
+    sub: Text | UnsetType = UNSET
+    owner: Text | UnsetType = UNSET
+    txn: Text | UnsetType = UNSET
+    intent: Intent | UnsetType = UNSET
+    home: Text | UnsetType = UNSET
+    status: msgspec.Raw | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        if not _URI.fullmatch(self.iss):
+            raise ValueError("`iss` is not a URI")
+        if self.exp <= self.iat:
+            raise ValueError("`exp` is not after `iat`")
+        if self.cnf.jwk is UNSET and not self.cnf.extended:
+            raise ValueError("`cnf` names no holder")
+
+
+ROOT_FACTS = ("sub", "owner", "txn", "intent", "home")
+"""Claims that count only from an extended root (TOKEN.md s2)."""
+
+
+class _Claims(Claims, frozen=True, forbid_unknown_fields=True):
+    """The same payload with every member known: required of an extended token."""
+
+
+class ConstraintError(ValueError):
+    """An entry's tools hold a constraint that is unknown or malformed."""
+
+
+class _Tag(msgspec.Struct, frozen=True):
+    type: str
+
+
+class _Loose(msgspec.Struct, frozen=True):
+    tools: msgspec.Raw
+
+
+_decode = msgspec.json.Decoder(Claims).decode
+_decode_strict = msgspec.json.Decoder(_Claims).decode
+_decode_entry = msgspec.json.Decoder(Entry).decode
+_decode_tag = msgspec.json.Decoder(_Tag).decode
+_decode_loose = msgspec.json.Decoder(_Loose).decode
+_decode_tools = msgspec.json.Decoder(dict[str, dict[str, AnyConstraint]]).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def decode(payload: bytes) -> tuple[Claims, Entry | None]:
+    """Decode a payload whose signature held.
+
+    Args:
+        payload: JSON bytes.
+
+    Returns:
+        The claims, and the one entry of a type that is known here, if there is one.
+
+    Raises:
+        ConstraintError: a constraint of an unknown type or with wrong members.
+        ValueError: any other fault of form, with a message for operators.
+    """
+    try:
+        claims = _decode(payload)
+        entry, plain_text = _entry(claims.authorization_details)
+        if not plain_text or _encode(claims) != payload:  # unknown members, other spelling, or a member twice
+            jcs.refuse_duplicates(payload)
+            if isinstance(entry, ExtendedEntry):
+                _decode_strict(payload)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return claims, entry
+
+
+def _entry(details: tuple[msgspec.Raw, ...]) -> tuple[Entry | None, bool]:
+    """Return the entry that is ours, and whether all entries are spelt as this package spells them."""
+    found: Entry | None = None
+    plain_text = True
+    for raw in details:
+        if _decode_tag(raw).type not in _TYPES:
+            plain_text = False
+            continue
+        if found is not None:
+            raise ValueError("more than one entry that grants tools")
+        try:
+            found = _decode_entry(raw)
+        except ValueError as error:
+            _blame_constraint(raw)
+            raise error from None
+        plain_text &= _encode(found) == bytes(raw)
+    return found, plain_text
+
+
+def _blame_constraint(raw: msgspec.Raw) -> None:
+    """Raise ConstraintError where it is the tools that cannot be decoded."""
+    try:
+        _decode_tools(_decode_loose(raw).tools)
+    except ValueError as error:
+        raise ConstraintError(str(error)) from None
+
+
+def audience(claims: Claims) -> frozenset[str] | None:
+    """Return who may accept the token, or None where everybody may."""
+    if isinstance(claims.aud, UnsetType):
+        return None
+    return frozenset((claims.aud,) if isinstance(claims.aud, str) else claims.aud)

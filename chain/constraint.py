@@ -1,0 +1,364 @@
+"""The closed vocabulary of constraints: what an argument may be.
+
+The law of this file: a type comes with a predicate and a *sound* containment, or it does not come at all:
+if a child permits a value, its parent does. Unknown types and unknown or missing members are refused.
+`contains` in each class is its row of the table in TOKEN.md s1; chain/containment.py walks it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+import msgspec
+
+from chain import jcs
+from chain.containment import Containment, matched
+from chain.jcs import Json
+
+MAX_DEPTH = 32
+"""Nesting of a constraint tree (AAT-01 s3.4, MAX_CONSTRAINT_DEPTH)."""
+
+MAX_CLAUSES = 256
+"""Clauses in one `all` or `any`: bounds the matching, and no hand-written grant comes near."""
+
+Matcher: TypeAlias = Callable[[Json], bool]
+Number: TypeAlias = int | float
+Scalar: TypeAlias = str | bool | int | float | None
+
+
+class Constraint(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="constraint_type"
+):
+    """Base of all types. Instances come from a token or a grant and never change."""
+
+    def matcher(self) -> Matcher:
+        """Return the predicate, compiled once for many values."""
+        raise TypeError(f"`{type(self).__name__}` has no predicate")
+
+    def contains(self, child: Constraint, within: Containment) -> bool:
+        """Answer by the table of AAT-01 s4.5 for this type as the parent."""
+        raise TypeError(f"`{type(self).__name__}` has no containment")
+
+    def permits(self, value: Json) -> bool:
+        """Tell whether an argument may have this value (I-JSON)."""
+        return self.matcher()(value)
+
+    def finite(self) -> tuple[Json, ...] | None:
+        """Return every value that is permitted, where they can be listed."""
+        return None
+
+    def alternatives(self) -> tuple[Constraint, ...]:
+        """Return the clauses of which one must permit, if this type is such a choice."""
+        return ()
+
+    def conjuncts(self) -> tuple[Constraint, ...]:
+        """Return the clauses that must all permit, if this type is such a conjunction."""
+        return ()
+
+    def walk(self) -> Iterator[Constraint]:
+        """Yield this constraint and every one nested in it."""
+        yield self
+
+
+class Exact(Constraint, frozen=True, tag="exact"):
+    """The argument equals `value`."""
+
+    value: Scalar
+
+    def __post_init__(self) -> None:
+        jcs.check(self.value)
+
+    def matcher(self) -> Matcher:
+        wanted = self.value
+        if type(wanted) is str:
+            return lambda value: type(value) is str and value == wanted
+        wanted_key = jcs.key(wanted)
+        return lambda value: bool(jcs.key(value) == wanted_key)
+
+    def contains(self, child: Constraint, within: Containment) -> bool:
+        return isinstance(child, Exact) and self.permits(child.value)
+
+    def finite(self) -> tuple[Json, ...]:
+        return (self.value,)
+
+    def __str__(self) -> str:
+        return _text(self.value)
+
+
+class Range(Constraint, frozen=True, tag="range"):
+    """The argument is a number within the bounds; an absent bound is no bound."""
+
+    min: Number | msgspec.UnsetType = msgspec.UNSET
+    max: Number | msgspec.UnsetType = msgspec.UNSET
+    min_inclusive: bool = True
+    max_inclusive: bool = True
+
+    def __post_init__(self) -> None:
+        for bound in (self.min, self.max):
+            if bound is not msgspec.UNSET:
+                jcs.check(bound)
+
+    def matcher(self) -> Matcher:
+        low, high = self._low(), self._high()
+        low_open, high_open = not self.min_inclusive, not self.max_inclusive
+
+        def within(value: Json) -> bool:
+            if type(value) is not int and type(value) is not float:  # a bool is no number
+                return False
+            return low <= value <= high and not (low_open and value == low) and not (high_open and value == high)
+
+        return within
+
+    def contains(self, child: Constraint, within: Containment) -> bool:
+        if isinstance(child, Exact):
+            return self.permits(child.value)
+        if not isinstance(child, Range):
+            return False
+        low, high, child_low, child_high = self._low(), self._high(), child._low(), child._high()
+        if child_low < low or child_high > high:
+            return False
+        if child_low == low and child.min_inclusive and not self.min_inclusive:
+            return False
+        return not (child_high == high and child.max_inclusive and not self.max_inclusive)
+
+    def _low(self) -> Number:
+        return float("-inf") if isinstance(self.min, msgspec.UnsetType) else self.min
+
+    def _high(self) -> Number:
+        return float("inf") if isinstance(self.max, msgspec.UnsetType) else self.max
+
+    def __str__(self) -> str:
+        low = "" if self.min is msgspec.UNSET else f"{'from' if self.min_inclusive else 'above'} {self.min}"
+        high = "" if self.max is msgspec.UNSET else f"{'up to' if self.max_inclusive else 'below'} {self.max}"
+        return " ".join(filter(None, (low, high))) or "any number"
+
+
+class _Values(Constraint, frozen=True):
+    """Shared by the types that hold a set of JSON values."""
+
+    def _set(self) -> frozenset[Any]:
+        return frozenset(map(jcs.key, self._items()))
+
+    def _items(self) -> tuple[Json, ...]:
+        raise TypeError
+
+    def __post_init__(self) -> None:
+        jcs.check(self._items())
+
+    def _listed(self) -> str:
+        return ", ".join(map(_text, self._items()))
+
+
+class OneOf(_Values, frozen=True, tag="one_of"):
+    """The argument is one of `values`."""
+
+    values: tuple[Json, ...]
+
+    def _items(self) -> tuple[Json, ...]:
+        return self.values
+
+    def __post_init__(self) -> None:
+        if not self.values:
+            raise ValueError("`one_of` needs a value")
+        super().__post_init__()
+
+    def matcher(self) -> Matcher:
+        wanted, key = self._set(), jcs.key
+        return lambda value: key(value) in wanted
+
+    def contains(self, child: Constraint, within: Containment) -> bool:
+        if isinstance(child, Exact):
+            return self.permits(child.value)
+        return isinstance(child, OneOf) and child._set() <= self._set()
+
+    def finite(self) -> tuple[Json, ...]:
+        return self.values
+
+    def __str__(self) -> str:
+        return f"one of {self._listed()}"
+
+
+class NotOneOf(_Values, frozen=True, tag="not_one_of"):
+    """The argument is none of `excluded`."""
+
+    excluded: tuple[Json, ...]
+
+    def _items(self) -> tuple[Json, ...]:
+        return self.excluded
+
+    def matcher(self) -> Matcher:
+        barred, key = self._set(), jcs.key
+        return lambda value: key(value) not in barred
+
+    def contains(self, child: Constraint, within: Containment) -> bool:
+        return isinstance(child, NotOneOf) and child._set() >= self._set()
+
+    def __str__(self) -> str:
+        return f"none of {self._listed()}"
+
+
+class Contains(_Values, frozen=True, tag="contains"):
+    """The argument is an array that holds every element of `required`."""
+
+    required: tuple[Json, ...]
+
+    def _items(self) -> tuple[Json, ...]:
+        return self.required
+
+    def matcher(self) -> Matcher:
+        wanted, key = self._set(), jcs.key
+        return lambda value: type(value) is list and wanted <= set(map(key, value))
+
+    def contains(self, child: Constraint, within: Containment) -> bool:
+        return isinstance(child, Contains) and child._set() >= self._set()
+
+    def __str__(self) -> str:
+        return f"an array with {self._listed()}"
+
+
+class Subset(_Values, frozen=True, tag="subset"):
+    """The argument is an array whose every element is in `allowed`."""
+
+    allowed: tuple[Json, ...]
+
+    def _items(self) -> tuple[Json, ...]:
+        return self.allowed
+
+    def matcher(self) -> Matcher:
+        allowed, key = self._set(), jcs.key
+        return lambda value: type(value) is list and allowed.issuperset(map(key, value))
+
+    def contains(self, child: Constraint, within: Containment) -> bool:
+        return isinstance(child, Subset) and child._set() <= self._set()
+
+    def __str__(self) -> str:
+        return f"an array of {self._listed()}"
+
+
+class Wildcard(Constraint, frozen=True, tag="wildcard"):
+    """Any value; the argument must still be there."""
+
+    def matcher(self) -> Matcher:
+        return _always
+
+    def contains(self, child: Constraint, within: Containment) -> bool:
+        return True
+
+    def __str__(self) -> str:
+        return "anything"
+
+
+class _Composite(Constraint, frozen=True):
+    """Shared by `all` and `any`."""
+
+    constraints: tuple[AnyConstraint, ...]
+
+    def __post_init__(self) -> None:
+        if not 0 < len(self.constraints) <= MAX_CLAUSES:
+            raise ValueError(f"`all` and `any` take 1 to {MAX_CLAUSES} clauses")
+
+    def walk(self) -> Iterator[Constraint]:
+        yield self
+        for clause in self.constraints:
+            yield from clause.walk()
+
+
+class AllOf(_Composite, frozen=True, tag="all"):
+    """Every clause permits the argument."""
+
+    def matcher(self) -> Matcher:
+        clauses = [clause.matcher() for clause in self.constraints]
+        return lambda value: all(clause(value) for clause in clauses)
+
+    def contains(self, child: Constraint, within: Containment) -> bool:
+        return isinstance(child, AllOf) and matched(self.constraints, child.constraints, within)
+
+    def conjuncts(self) -> tuple[AnyConstraint, ...]:
+        return self.constraints
+
+    def __str__(self) -> str:
+        return " and ".join(f"({clause})" for clause in self.constraints)
+
+
+class AnyOf(_Composite, frozen=True, tag="any"):
+    """Some clause permits the argument."""
+
+    def matcher(self) -> Matcher:
+        clauses = [clause.matcher() for clause in self.constraints]
+        return lambda value: any(clause(value) for clause in clauses)
+
+    def contains(self, child: Constraint, within: Containment) -> bool:
+        return isinstance(child, AnyOf) and all(
+            any(within.holds(mine, theirs) for mine in self.constraints) for theirs in child.constraints
+        )
+
+    def alternatives(self) -> tuple[AnyConstraint, ...]:
+        return self.constraints
+
+    def __str__(self) -> str:
+        return " or ".join(f"({clause})" for clause in self.constraints)
+
+
+class PathContainment(Constraint, frozen=True, tag="path_containment"):
+    """The argument is an absolute POSIX path at or under `root` (AAT-01 s3.5.3, and stricter).
+
+    Normalised by segments (empty and `.` segments dropped). `..`, `%` escapes, backslashes and NUL are refused
+    rather than resolved: what a tool makes of them is not known here.
+    """
+
+    root: str
+
+    def __post_init__(self) -> None:
+        if _segments(self.root) is None:
+            raise ValueError("`root` is not an absolute, plain POSIX path")
+
+    def matcher(self) -> Matcher:
+        root = _segments(self.root) or ()
+        length = len(root)
+
+        def under(value: Json) -> bool:
+            path = _segments(value) if type(value) is str else None
+            return path is not None and path[:length] == root
+
+        return under
+
+    def contains(self, child: Constraint, within: Containment) -> bool:
+        if isinstance(child, Exact):
+            return self.permits(child.value)
+        return isinstance(child, PathContainment) and self.permits(child.root)
+
+    def __str__(self) -> str:
+        return f"a path under {_text(self.root)}"
+
+
+AnyConstraint: TypeAlias = (
+    Exact | Range | OneOf | NotOneOf | Contains | Subset | Wildcard | AllOf | AnyOf | PathContainment
+)
+"""What a token may carry. Closed: the decoder refuses every other `constraint_type`."""
+
+_ESCAPE = re.compile("%[0-9A-Fa-f]{2}")
+
+
+def _segments(path: str) -> tuple[str, ...] | None:
+    if not path.startswith("/") or "\0" in path or "\\" in path or _ESCAPE.search(path):
+        return None
+    segments = tuple(part for part in path.split("/") if part not in ("", "."))
+    return None if ".." in segments else segments
+
+
+def _always(_value: Json) -> bool:
+    return True
+
+
+def _text(value: Json) -> str:
+    text = jcs.dumps(value).decode()
+    return text if len(text) <= 80 else f"{text[:77]}…"
+
+
+def depth(constraint: Constraint) -> int:
+    """Return the nesting of a constraint tree; a plain constraint has depth 1."""
+    if isinstance(constraint, _Composite):
+        return 1 + max(map(depth, constraint.constraints))
+    return 1

@@ -1,0 +1,140 @@
+"""One class per way to be wrong.
+
+The law of this file: a leaf. It imports nothing of this package but the table of reasons. Every error
+carries a `Reason`; `str(error)` is written for operators and never contains a token or a secret.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chain.reason import Reason
+
+if TYPE_CHECKING:
+    from chain.decision import Decision
+
+
+class ChainError(Exception):
+    """Base of every error of this package.
+
+    Attributes:
+        reason: the stable code.
+        detail: a sentence in the words of the domain.
+    """
+
+    reason: Reason = Reason.INTERNAL
+
+    def __init__(self, detail: str, reason: Reason | None = None) -> None:
+        if reason is not None:
+            self.reason = reason
+        self.detail = detail
+        super().__init__(self.describe())
+
+    def describe(self) -> str:
+        """Return the sentence for operators."""
+        return f"{self.detail} ({self.reason.value})"
+
+
+class InvalidTokenError(ChainError):
+    """The bytes presented are not an authentic chain.
+
+    Attributes:
+        hop: the position that failed (root = 0), or None where no single hop did.
+    """
+
+    def __init__(self, reason: Reason, hop: int | None, detail: str) -> None:
+        self.hop = hop
+        super().__init__(detail, reason)
+
+    def describe(self) -> str:
+        """Return the sentence for operators, led by the hop."""
+        return super().describe() if self.hop is None else f"hop {self.hop}: {super().describe()}"
+
+
+class ExcessError(InvalidTokenError):
+    """A delegation asks for more than its parent grants (I2-I4).
+
+    Attributes:
+        field: the dimension that was widened, e.g. ``tools.bank.transfer.amount``.
+        parent: what the parent grants there, as text.
+        child: what the child asks there, as text.
+    """
+
+    def __init__(
+        self, reason: Reason, hop: int, field: str, parent: str, child: str, subject: str | None = None
+    ) -> None:
+        self.field = field
+        self.parent = parent
+        self.child = child
+        where = subject or f"`{field}`"
+        super().__init__(reason, hop, f"{where} asks {child} where hop {hop - 1} grants {parent}")
+
+
+class InvalidRequestError(ChainError):
+    """A request that is not well formed: nothing was decided and nothing was written."""
+
+    reason = Reason.REQUEST_INVALID
+
+
+class DeniedError(ChainError):
+    """Raised by `Decision.require` and by guarded tools. The message is safe to show to a model.
+
+    Attributes:
+        decision: the whole decision, for operators.
+    """
+
+    def __init__(self, decision: Decision) -> None:
+        self.decision = decision
+        super().__init__("the action is not authorized", decision.reason)
+
+
+class NotFoundError(ChainError):
+    """No such delegation, or none that the caller may see."""
+
+    reason = Reason.NOT_FOUND
+
+
+class ConflictError(ChainError):
+    """An idempotency key was used again for another request."""
+
+    reason = Reason.CONFLICT
+
+
+class UnauthenticatedError(ChainError):
+    """The caller presented no credential that is known and valid now."""
+
+    reason = Reason.UNAUTHENTICATED
+
+
+class ForbiddenError(ChainError):
+    """The caller is known, and its roles or lineage do not allow the call."""
+
+    reason = Reason.PERMISSION_DENIED
+
+
+class ResourceExhaustedError(ChainError):
+    """A limit of the service is reached."""
+
+    reason = Reason.RESOURCE_EXHAUSTED
+
+
+class UnreachableError(ChainError):
+    """The service did not answer, or not in time. Never an allow."""
+
+    reason = Reason.UNREACHABLE
+
+
+class ConfigurationError(ChainError):
+    """The configuration is unsafe or contradicts itself; the service does not start."""
+
+    reason = Reason.REQUEST_INVALID
+
+
+class StoreError(ChainError):
+    """The ledger could not be read or written; nothing was acknowledged."""
+
+    reason = Reason.STORE_UNAVAILABLE
+
+
+class LedgerLockedError(StoreError):
+    """Another process owns the ledger."""

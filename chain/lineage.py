@@ -1,0 +1,112 @@
+"""Who descends from whom, as the ledger holds it, and who may see it.
+
+The law of this file: an agent sees its own lineage and nothing else: what it holds, what lies above that, and what
+lies beneath. What it may not see does not exist for it.
+"""
+
+from __future__ import annotations
+
+from chain.base64url import b64encode
+from chain.caller import Caller
+from chain.errors import NotFoundError
+from chain.ledger import Store
+from chain.live import Live
+from chain.row import DelegationRow
+from chain.view import Delegated, Page, Query, Status
+
+MAX_LIMIT = 1_000
+"""Delegations on one page."""
+
+
+class Lineage:
+    """Questions about stored delegations."""
+
+    def __init__(self, store: Store, live: Live) -> None:
+        self._store = store
+        self._live = live
+
+    def tokens(self, digest: bytes) -> list[str] | None:
+        """Return the stored tokens from the root to this leaf, or None where it was never registered."""
+        path = self.path(digest)
+        return [row.token.decode() for row in path] if path else None
+
+    def path(self, digest: bytes) -> list[DelegationRow]:
+        """Return the rows from the root to this one; empty where it is not registered."""
+        path: list[DelegationRow] = []
+        step: bytes | None = digest
+        while step is not None:
+            row = self._store.delegation(step)
+            if row is None:
+                return []
+            path.append(row)
+            step = row.parent
+        return path[::-1]
+
+    def beneath(self, upper: bytes, lower: bytes) -> bool:
+        """Tell whether `lower` is `upper` or descends from it."""
+        return any(row.digest == upper for row in self.path(lower))
+
+    def fallen(self, target: bytes, now: float) -> list[bytes]:
+        """Return what falls when `target` is revoked: itself and all live descendants.
+
+        Raises:
+            NotFoundError: it was never registered.
+        """
+        if self._store.delegation(target) is None:
+            raise NotFoundError(f"no delegation `{b64encode(target)}`")
+        fallen, after = [target], 0
+        while True:
+            rows = self._store.delegations(now=int(now), under=target, after=after, limit=MAX_LIMIT)
+            fallen += [row.digest for row in rows]
+            if len(rows) < MAX_LIMIT:
+                return fallen
+            after = rows[-1].revision
+
+    def get(self, caller: Caller, digest: bytes, now: float) -> Delegated:
+        """Return one delegation (`Authority.get`)."""
+        path = self.path(digest)
+        if not path or not self._visible(caller, path):
+            raise NotFoundError(f"no delegation `{b64encode(digest)}`")
+        return Delegated.stored(path[-1], self._status(path, now))
+
+    def find(self, caller: Caller, query: Query, now: float) -> Page:
+        """Return a page (`Authority.find`)."""
+        limit = max(1, min(query.limit, MAX_LIMIT))
+        if query.up is not None:
+            rows = self._start(caller, query.up)[:-1]
+            after = 0
+        else:
+            holder = query.holder
+            if query.down is not None:
+                self._start(caller, query.down)
+            elif not caller.sees_all:
+                holder = caller.holder or ""
+            active = int(now) if query.status == "active" else None
+            rows = self._store.delegations(
+                now=active, holder=holder, task=query.task, under=query.down, after=query.after, limit=limit
+            )
+            after = rows[-1].revision if len(rows) >= limit else 0
+        found = (Delegated.stored(row, self._status(self.path(row.digest), now)) for row in rows)
+        return Page(tuple(item for item in found if query.status in (None, item.status)), after)
+
+    def _start(self, caller: Caller, digest: bytes) -> list[DelegationRow]:
+        path = self.path(digest)
+        if not path or not self._visible(caller, path):
+            raise NotFoundError(f"no delegation `{b64encode(digest)}`")
+        return path
+
+    def _visible(self, caller: Caller, path: list[DelegationRow]) -> bool:
+        """Whether this row is the caller's lineage: held by it, beneath what it holds, or above it."""
+        if caller.sees_all:
+            return True
+        holder = caller.holder
+        if not holder:
+            return False
+        if any(row.holder == holder for row in path):
+            return True
+        return bool(self._store.delegations(holder=holder, under=path[-1].digest, limit=1))
+
+    def _status(self, path: list[DelegationRow], now: float) -> Status:
+        if any(row.digest in self._live.revoked for row in path):
+            return "revoked"
+        return "expired" if any(row.exp <= now for row in path) else "active"

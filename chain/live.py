@@ -1,0 +1,103 @@
+"""The live facts: a projection of the ledger, kept in memory, rebuilt by a restart.
+
+The law of this file: readers read at any moment; only the ledger's single writer changes anything, in commit
+order, just before the change is written. A change is visible a moment before it is durable, which is safe: all
+that is here only ever narrows, and no answer leaves before its own record is down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+from typing import Generic, TypeVar
+
+import msgspec
+
+from chain.catalog import Catalogue
+from chain.check import Nonce, Settings
+from chain.ledger import Store
+from chain.principal import Principal
+from chain.row import ReplyRow
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+GENERATION = 65_536
+"""Entries in one generation of a bounded memory; what falls out is asked of the store again."""
+
+SWEEP_EVERY = 4_096
+"""Nonces taken between two sweeps of those that expired."""
+
+
+class Recent(Generic[K, V]):
+    """A bounded memory in two generations: the older one is dropped when the younger is full."""
+
+    __slots__ = ("_capacity", "_old", "_young")
+
+    def __init__(self, capacity: int = GENERATION) -> None:
+        self._capacity = capacity
+        self._young: dict[K, V] = {}
+        self._old: dict[K, V] = {}
+
+    def get(self, key: K) -> V | None:
+        """Return what is remembered, if it is."""
+        found = self._young.get(key)
+        return self._old.get(key) if found is None else found
+
+    def put(self, key: K, value: V) -> None:
+        """Remember."""
+        if len(self._young) >= self._capacity:
+            self._old, self._young = self._young, {}
+        self._young[key] = value
+
+
+class Live:
+    """What `check` reads (`chain.check.State`), and what a commit changes of it.
+
+    Attributes:
+        settings, catalogue: as configured.
+        registered: delegations known to be in the ledger, or on their way there: (iss, jti) by digest.
+        names: digest by (iss, jti), so that nobody takes another's jti.
+        replies: answers to idempotency keys given lately.
+    """
+
+    def __init__(self, store: Store, settings: Settings, catalogue: Catalogue, now: float) -> None:
+        """Read what a restart must know: revocations, nonces that could come again, enrolments."""
+        self.settings = settings
+        self.catalogue = catalogue
+        self._revoked = {row.digest for row in store.revocations()}
+        self._nonces = {(row.digest, row.jti): row.expires for row in store.nonces(int(now))}
+        self._principals = {row.thumbprint: Principal.model_validate_json(row.body) for row in store.enrolments()}
+        self.registered: Recent[bytes, tuple[str, str]] = Recent()
+        self.names: Recent[tuple[str, str], bytes] = Recent()
+        self.replies: Recent[tuple[str, str, str], ReplyRow] = Recent()
+        self._until_sweep = SWEEP_EVERY
+
+    @property
+    def revoked(self) -> AbstractSet[bytes]:
+        """Digests of revoked delegations."""
+        return self._revoked
+
+    def seen(self, digest: bytes, nonce: str) -> bool:
+        """Tell whether a proof or request id was used under this leaf before."""
+        return (digest, nonce) in self._nonces
+
+    def principal(self, thumbprint: str) -> Principal | None:
+        """Return who a key belongs to, if it was enrolled."""
+        return self._principals.get(thumbprint)
+
+    def use(self, nonce: Nonce, now: float) -> None:
+        """Take a nonce (writer only)."""
+        self._nonces[nonce.digest, nonce.value] = nonce.expires
+        self._until_sweep -= 1
+        if self._until_sweep <= 0:
+            self._until_sweep = SWEEP_EVERY
+            self._nonces = {name: expires for name, expires in self._nonces.items() if expires > now}
+
+    def revoke(self, digest: bytes) -> None:
+        """Revoke (writer only)."""
+        self._revoked.add(digest)
+
+    def enrol(self, thumbprint: str, principal: Principal) -> bytes:
+        """Enrol a key (writer only) and return the principal as stored."""
+        self._principals[thumbprint] = principal
+        return msgspec.json.encode(principal.model_dump())

@@ -1,0 +1,266 @@
+"""The wire: bytes in, a trusted `Chain` out, or an error that names the hop and the clause.
+
+The law of this file: this answers *is it authentic?* and never *does it permit, now?* Nothing here reads a clock
+or live state, so a verified prefix may be kept. The order is TOKEN.md s4 and is the contract for reasons: sizes,
+duplicates, root (anchor, signature, claims), then each link (signature, claims, I1-I5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import cast
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from chain import claims as wire
+from chain import jws
+from chain.anchor import TrustAnchor
+from chain.claims import Claims, ConstraintError, Entry, ExtendedEntry
+from chain.containment import Profile
+from chain.delegation import Chain, Delegation, require_link, require_root
+from chain.errors import InvalidTokenError
+from chain.grant import LABELS
+from chain.jws import AlgorithmError, Frame, HeaderError, JoseError
+from chain.key import Jwk, KeyRefusedError, PublicKey, Signer
+from chain.prefix import PrefixCache
+from chain.reason import Reason
+
+TOKEN_TYPE = "aat+jwt"
+"""JOSE `typ` of tokens made here; a token without `typ` is plain AAT-01, any other is refused."""
+
+MAX_TOKEN = 64 * 1024
+"""Bytes of one token (AAT-01 s4.3.1, MAX_TOKEN_SIZE)."""
+
+MAX_CHAIN = 256 * 1024
+"""Bytes of all tokens together (AAT-01 s4.3.1, MAX_STACK_SIZE)."""
+
+MAX_DEPTH = 64
+"""Highest delegation depth (AAT-01 s4.3, MAX_DELEGATION_DEPTH)."""
+
+MAX_TRIALS = 8
+"""Anchors tried for a root that names none of them by `kid`: bounds the work a stranger can cause."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What authenticity depends on beside the anchors.
+
+    Attributes:
+        profile: which constraints count as narrower, and how much of our own a proof must carry.
+        labels: data labels from lowest to highest.
+        max_depth: highest delegation depth accepted.
+    """
+
+    profile: Profile = Profile.SOUND
+    labels: tuple[str, ...] = LABELS
+    max_depth: int = MAX_DEPTH
+
+
+class Verifier:
+    """Verifies chains against a fixed set of anchors and rules, and remembers what it verified.
+
+    The memory belongs to this object, and anchors and rules never change under it: a removed anchor, another
+    profile or another label order is another verifier with an empty memory.
+    """
+
+    def __init__(self, anchors: Iterable[TrustAnchor], rules: Rules | None = None, remember: int = 65_536) -> None:
+        """Prepare to verify.
+
+        Args:
+            anchors: the keys accepted for roots.
+            rules: defaults to the `sound` profile.
+            remember: how many verified prefixes to keep, at least.
+        """
+        self.rules = rules or Rules()
+        self.anchors = tuple(anchors)
+        self._by_key: dict[PublicKey, list[TrustAnchor]] = {}
+        for anchor in self.anchors:
+            self._by_key.setdefault(anchor.key, []).append(anchor)
+        self._by_kid = {key.thumbprint: key for key in self._by_key}
+        self._known = PrefixCache(remember)
+
+    def verify(self, tokens: Sequence[str]) -> Chain:
+        """Return the chain that these tokens prove.
+
+        Args:
+            tokens: compact JWS, root first.
+
+        Raises:
+            ExcessError: a hop asks for more than its parent grants.
+            InvalidTokenError: the tokens are not an authentic chain; says which hop and why.
+        """
+        require_sizes(tokens, self.rules.max_depth)
+        presented = tuple(tokens)
+        chain = self._known.longest(presented)
+        if chain is None or len(chain) < len(presented):
+            chain = self._extend(presented, chain)
+        if chain.leaf.entry is None:  # AAT-01 s7 step 6a
+            hop = chain.leaf.hop
+            raise InvalidTokenError(Reason.CLAIM_INVALID, hop, "a leaf without an entry that grants tools")
+        return chain
+
+    def recall(self, digest: bytes) -> tuple[tuple[str, ...], Chain] | None:
+        """Return the tokens and chain whose leaf has this digest, if they are remembered."""
+        return self._known.get(digest)
+
+    def trusts(self, key: PublicKey, issuer: str) -> bool:
+        """Tell whether an anchor lets this key speak for this issuer."""
+        return any(anchor.issuer in (None, issuer) for anchor in self._by_key.get(key, ()))
+
+    def _extend(self, presented: tuple[str, ...], parent: Chain | None) -> Chain:
+        start = 0 if parent is None else len(parent)
+        frames = [_split(token, hop) for hop, token in enumerate(presented[start:], start)]
+        _require_distinct(() if parent is None else parent.hops, frames)
+        chain = parent
+        for frame in frames:
+            chain = Chain(self._root(frame)) if chain is None else Chain(self._link(chain.hops, frame), chain)
+            self._known.put(presented[: len(chain)], chain)
+        return cast("Chain", chain)  # sizes were checked: there is a frame or a parent
+
+    def _root(self, frame: Frame) -> Delegation:
+        """TOKEN.md s4: anchor, signature, claims, ceiling."""
+        key = self._anchor_key(frame)
+        claims, entry = _decode(frame, 0, self.rules.profile)
+        require_root(claims, entry, self.rules.max_depth)
+        speakers = [anchor for anchor in self._by_key[key] if anchor.issuer in (None, claims.iss)]
+        if not speakers:
+            raise InvalidTokenError(Reason.ISSUER_MISMATCH, 0, f"the anchor may not speak for `{claims.iss}`")
+        root = self._delegation(frame, claims, entry)
+        beyond = [anchor.ceiling.excess(root, self.rules.labels) for anchor in speakers]
+        if all(beyond):
+            raise InvalidTokenError(Reason.ANCHOR_EXCEEDED, 0, f"asks {beyond[0]}, which its anchor may not grant")
+        return root
+
+    def _anchor_key(self, frame: Frame) -> PublicKey:
+        named = None if isinstance(frame.header.kid, UnsetType) else self._by_kid.get(frame.header.kid)
+        if named is not None:
+            _require_signature(frame, named, 0)
+            return named
+        issuer = bytes(_peek(frame.payload).iss)  # only to choose whose key to try first
+        candidates = [key for key in self._by_key if key.alg == frame.header.alg]
+        candidates.sort(key=lambda key: issuer not in {msgspec.json.encode(a.issuer) for a in self._by_key[key]})
+        if self._by_key and not candidates:
+            raise InvalidTokenError(Reason.ALGORITHM_REFUSED, 0, f"`{frame.header.alg[:16]}` fits no trust anchor")
+        for key in candidates[:MAX_TRIALS]:
+            if frame.signed_by(key):
+                return key
+        raise InvalidTokenError(Reason.ANCHOR_UNKNOWN, 0, "no trust anchor's key signed the root")
+
+    def _link(self, hops: tuple[Delegation, ...], frame: Frame) -> Delegation:
+        """TOKEN.md s4: signature under the parent's key, claims, I1-I5."""
+        parent, hop = hops[-1], len(hops)
+        if parent.key is None:
+            raise InvalidTokenError(Reason.DELEGATOR_MISMATCH, hop, f"hop {hop - 1} has no key to delegate with")
+        _require_signature(frame, parent.key, hop)
+        claims, entry = _decode(frame, hop, self.rules.profile)
+        require_link(hops, claims, entry, self.rules.profile, self.rules.labels)
+        return self._delegation(frame, claims, entry)
+
+    def _delegation(self, frame: Frame, claims: Claims, entry: Entry | None) -> Delegation:
+        hop = claims.del_depth
+        jwk = claims.cnf.jwk
+        try:
+            key = None if isinstance(jwk, UnsetType) else public_key(jwk)
+            return Delegation(frame.digest, claims, entry, key, self.rules.labels)
+        except KeyRefusedError as error:
+            raise InvalidTokenError(Reason.KEY_INVALID, hop, f"`cnf`: {error}") from None
+        except ValueError as error:
+            raise InvalidTokenError(Reason.CLAIM_INVALID, hop, f"{error}") from None
+
+
+@lru_cache(maxsize=4096)
+def public_key(jwk: Jwk) -> PublicKey:
+    """Return the checked key of a JWK; the same few holders recur, and the checks depend on nothing else."""
+    return PublicKey.from_jwk(jwk)
+
+
+def require_sizes(tokens: Sequence[str], max_depth: int = MAX_DEPTH) -> None:
+    """Refuse what is too large, before any cryptography.
+
+    Raises:
+        InvalidTokenError: CHAIN_EMPTY, CHAIN_TOO_DEEP, TOKEN_TOO_LARGE or CHAIN_TOO_LARGE.
+    """
+    if not tokens:
+        raise InvalidTokenError(Reason.CHAIN_EMPTY, None, "no token was presented")
+    if len(tokens) > max_depth + 1:
+        raise InvalidTokenError(Reason.CHAIN_TOO_DEEP, None, f"{len(tokens)} tokens, more than {max_depth + 1}")
+    total = 0
+    for hop, token in enumerate(tokens):
+        size = len(token)
+        total += size
+        if size > MAX_TOKEN:
+            raise InvalidTokenError(Reason.TOKEN_TOO_LARGE, hop, f"{size} bytes, more than {MAX_TOKEN}")
+    if total > MAX_CHAIN:
+        raise InvalidTokenError(Reason.CHAIN_TOO_LARGE, None, f"{total} bytes, more than {MAX_CHAIN}")
+
+
+def _split(token: str, hop: int) -> Frame:
+    try:
+        frame = jws.split(token)
+    except HeaderError as error:
+        raise InvalidTokenError(Reason.HEADER_UNSUPPORTED, hop, f"{error}") from None
+    except JoseError as error:
+        raise InvalidTokenError(Reason.TOKEN_MALFORMED, hop, f"{error}") from None
+    if frame.header.typ not in (UNSET, TOKEN_TYPE):
+        raise InvalidTokenError(Reason.HEADER_UNSUPPORTED, hop, f"`typ` is not `{TOKEN_TYPE}`")
+    return frame
+
+
+class _Peek(msgspec.Struct, frozen=True):
+    jti: str
+    iss: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_peek = msgspec.json.Decoder(_Peek).decode
+
+
+def _require_distinct(hops: Sequence[Delegation], frames: Sequence[Frame]) -> None:
+    """AAT-01 s7 step 2c: the one claim that is read before its signature holds."""
+    seen = {hop.claims.jti for hop in hops}
+    for hop, frame in enumerate(frames, len(hops)):
+        try:
+            jti = _peek(frame.payload).jti
+        except (ValueError, RecursionError):
+            raise InvalidTokenError(Reason.TOKEN_MALFORMED, hop, "no payload with a `jti`") from None
+        if jti in seen:
+            raise InvalidTokenError(Reason.JTI_DUPLICATE, hop, "its `jti` was presented before")
+        seen.add(jti)
+
+
+def _require_signature(frame: Frame, key: PublicKey, hop: int) -> None:
+    try:
+        holds = frame.signed_by(key)
+    except AlgorithmError as error:
+        raise InvalidTokenError(Reason.ALGORITHM_REFUSED, hop, f"{error}") from None
+    if not holds:
+        signer = "its trust anchor" if hop == 0 else f"the holder of hop {hop - 1}"
+        raise InvalidTokenError(Reason.SIGNATURE_INVALID, hop, f"not signed by {signer}")
+
+
+def _decode(frame: Frame, hop: int, profile: Profile) -> tuple[Claims, Entry | None]:
+    try:
+        claims, entry = wire.decode(frame.payload)
+    except ConstraintError as error:
+        raise InvalidTokenError(Reason.CONSTRAINT_INVALID, hop, f"{error}") from None
+    except ValueError as error:
+        raise InvalidTokenError(Reason.CLAIM_INVALID, hop, f"{error}") from None
+    if profile is Profile.AAT_01 and isinstance(entry, ExtendedEntry):
+        raise InvalidTokenError(Reason.CLAIM_INVALID, hop, "not a plain AAT-01 entry")
+    if entry is not None and (fault := entry.fault()) is not None:
+        raise InvalidTokenError(fault[0], hop, f"{fault[1]}")
+    if claims.cnf.extended and not isinstance(entry, ExtendedEntry):
+        raise InvalidTokenError(Reason.CLAIM_INVALID, hop, "`cnf` holds more than a plain token may")
+    return claims, entry
+
+
+def sign(claims: Claims, signer: Signer) -> str:
+    """Sign claims as a token of ours.
+
+    Args:
+        claims: complete; `iss` and `cnf` are the caller's business.
+        signer: root: the issuer's key; derived: the parent's holder key.
+    """
+    return jws.join({"typ": TOKEN_TYPE}, msgspec.json.encode(claims), signer)
