@@ -43,7 +43,7 @@ class Ceiling:
             highest = rank(self.classification, labels)
             if root.rank is None or highest is None or root.rank > highest:
                 return f"data above `{self.classification}`"
-        if self.subjects is not None and root.claims.sub not in self.subjects:
+        if self.subjects is not None and (not root.extended or root.claims.sub not in self.subjects):
             return "another subject"
         if self.lifetime is not None and root.exp - root.iat > self.lifetime:
             return f"a life of {root.exp - root.iat} s, above {self.lifetime} s"

@@ -150,7 +150,8 @@ class Authority:
         now = self._desk.clock()
         item = self._desk.asked(presented, request, now)
         if item.chain is None:
-            return Explanation(item.fault or unanswered(Reason.INTERNAL, "no chain", now), ())
+            fault = unanswered(Reason.INTERNAL, "no chain", now) if item.fault is None else item.fault
+            return Explanation(fault, ())
         own = caller.holder in {hop.holder for hop in item.chain.hops}
         if Role.AGENT in caller.roles and not caller.sees_all and not own:
             raise ForbiddenError("the chain is not this caller's")

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error, a2b_base64, b2a_base64
+
+_TO_URL = bytes.maketrans(b"+/", b"-_")
+_FROM_URL = bytes.maketrans(b"-_+/", b"+/!!")  # the plain alphabet's two characters become foreign
+
+_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+_LAST: tuple[frozenset[int], ...] = (
+    frozenset(_ALPHABET),
+    frozenset(),
+    frozenset(_ALPHABET[::16]),
+    frozenset(_ALPHABET[::4]),
+)
+"""Last characters that leave no stray bits, by length modulo 4; no text has length 1 modulo 4."""
+
+_PADDING = (b"", b"", b"==", b"=")
 
 
 def b64encode(data: bytes) -> str:
     """Return base64url without padding (RFC 7515 s2)."""
-    return urlsafe_b64encode(data).rstrip(b"=").decode()
+    return b2a_base64(data, newline=False).translate(_TO_URL).rstrip(b"=").decode()
 
 
 def b64decode(text: bytes) -> bytes:
@@ -16,10 +30,12 @@ def b64decode(text: bytes) -> bytes:
     Raises:
         ValueError: padding, foreign characters or stray bits.
     """
-    try:
-        data = urlsafe_b64decode(text + b"=" * (-len(text) % 4))
-    except ValueError:
-        raise ValueError("not base64url") from None
-    if urlsafe_b64encode(data).rstrip(b"=") != text:
+    if not text:
+        return b""
+    left_over = len(text) & 3
+    if text[-1] not in _LAST[left_over]:
         raise ValueError("not canonical base64url")
-    return data
+    try:
+        return a2b_base64(text.translate(_FROM_URL) + _PADDING[left_over], strict_mode=True)
+    except Error:
+        raise ValueError("not canonical base64url") from None

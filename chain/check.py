@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 from chain import proof
 from chain.catalog import Catalogue, Tool
+from chain.constraint import brief
 from chain.containment import Profile
 from chain.decision import Decision, Effect, Finding, denied
 from chain.delegation import Chain, Delegation
@@ -28,6 +29,9 @@ MAX_SKEW = 30
 
 MAX_LIFETIME = 90 * 24 * 3600
 """Seconds a token may live, whatever the configuration says (AAT-01 s4.4, MAX_TOKEN_LIFETIME)."""
+
+NONCE_MARGIN = 2
+"""Seconds a nonce is remembered beyond its use, because an authority's clock may step back by one."""
 
 _MISSING = object()
 
@@ -206,9 +210,9 @@ def _refuse_argument(case: _Case, hop: Delegation, name: str, value: object) -> 
     rule = hop.grant.tools[case.request.tool][name]
     subject = f"`{case.request.tool}` argument `{name}`"
     if value is _MISSING:
-        case.against(Reason.ARGUMENT_MISSING, hop.hop, f"{subject} is missing, granted is {rule}")
+        case.against(Reason.ARGUMENT_MISSING, hop.hop, f"{subject} is missing, granted is {brief(rule)}")
     else:
-        case.against(Reason.CONSTRAINT_VIOLATED, hop.hop, f"{subject} is not what is granted: {rule}")
+        case.against(Reason.CONSTRAINT_VIOLATED, hop.hop, f"{subject} is not what is granted: {brief(rule)}")
 
 
 def holder(case: _Case) -> None:
@@ -250,7 +254,7 @@ def _proof(case: _Case, text: str) -> None:
         profile=profile,
     ):
         case.against(reason, leaf.hop, detail)
-    _use(case, Nonce(leaf.digest, claims.jti, claims.iat + proof.WINDOW + 1))
+    _use(case, Nonce(leaf.digest, claims.jti, claims.iat + proof.WINDOW + NONCE_MARGIN))
 
 
 def _single_use(case: _Case) -> None:
@@ -258,7 +262,7 @@ def _single_use(case: _Case) -> None:
     if request_id is None:
         case.against(Reason.REQUEST_ID_MISSING, leaf.hop, "a write or act over the channel needs a single-use id")
     else:
-        _use(case, Nonce(leaf.digest, f"request:{request_id}", leaf.exp))
+        _use(case, Nonce(leaf.digest, f"request:{request_id}", leaf.exp + NONCE_MARGIN))
 
 
 def _use(case: _Case, nonce: Nonce) -> None:

@@ -7,8 +7,7 @@ so that a stranger who would ignore it finds nothing that he knows and denies.
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, TypeAlias
+from typing import Annotated, TypeAlias, cast
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -16,14 +15,12 @@ from msgspec import UNSET, Meta, UnsetType
 from chain import jcs
 from chain.constraint import AnyConstraint
 from chain.grant import NO_LIMITS, Count, Grant, Text
-from chain.key import Jwk
+from chain.key import Jwk, refuse_private
 
 PLAIN = "attenuating_agent_token"
 EXTENDED = "chain_agent_grant"
 
 _TYPES = frozenset({PLAIN, EXTENDED})
-_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
-
 Jti: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
 Audience: TypeAlias = Text | Annotated[tuple[Text, ...], Meta(min_length=1, max_length=64)]
 
@@ -43,7 +40,7 @@ class ExtendedEntry(Grant, frozen=True, tag_field="type", tag=EXTENDED):
 Entry: TypeAlias = PlainEntry | ExtendedEntry
 
 
-class Confirmation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Confirmation(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):
     """Who the holder is (RFC 7800): every member present must hold.
 
     Attributes:
@@ -62,7 +59,7 @@ class Confirmation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
         return self.certificate is not UNSET or self.spiffe is not UNSET
 
 
-class Intent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Intent(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """The instruction that started the task, as a salted hash; never its text."""
 
     digest: Text
@@ -70,7 +67,7 @@ class Intent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     salt: Text
 
 
-class Claims(msgspec.Struct, frozen=True, omit_defaults=True):
+class Claims(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A token's payload.
 
     Attributes:
@@ -79,7 +76,7 @@ class Claims(msgspec.Struct, frozen=True, omit_defaults=True):
         iat, exp: integer seconds since the epoch.
         cnf: the holder.
         del_depth, del_max_depth: position in the chain, and its absolute ceiling.
-        authorization_details: RFC 9396 entries, still encoded.
+        authorization_details: the entries that grant tools; those of other types are left out when decoded.
         par_hash: base64url SHA-256 of the parent's signing input; absent in a root.
         sub, owner, txn, intent, home: facts of an extended root.
         aud: who may accept the token; always restricts.
@@ -93,7 +90,7 @@ class Claims(msgspec.Struct, frozen=True, omit_defaults=True):
     cnf: Confirmation
     del_depth: Count
     del_max_depth: Count
-    authorization_details: Annotated[tuple[msgspec.Raw, ...], Meta(max_length=16)]
+    authorization_details: Annotated[tuple[Entry, ...], Meta(max_length=1)]
     par_hash: str | UnsetType = UNSET
     aud: Audience | UnsetType = UNSET
     sub: Text | UnsetType = UNSET
@@ -104,8 +101,6 @@ class Claims(msgspec.Struct, frozen=True, omit_defaults=True):
     status: msgspec.Raw | UnsetType = UNSET
 
     def __post_init__(self) -> None:
-        if not _URI.fullmatch(self.iss):
-            raise ValueError("`iss` is not a URI")
         if self.exp <= self.iat:
             raise ValueError("`exp` is not after `iat`")
         if self.cnf.jwk is UNSET and not self.cnf.extended:
@@ -116,29 +111,38 @@ ROOT_FACTS = ("sub", "owner", "txn", "intent", "home")
 """Claims that count only from an extended root (TOKEN.md s2)."""
 
 
-class _Claims(Claims, frozen=True, forbid_unknown_fields=True):
-    """The same payload with every member known: required of an extended token."""
-
-
 class ConstraintError(ValueError):
     """An entry's tools hold a constraint that is unknown or malformed."""
 
 
-class _Tag(msgspec.Struct, frozen=True):
+class _Tag(msgspec.Struct, frozen=True, gc=False):
     type: str
 
 
-class _Loose(msgspec.Struct, frozen=True):
+class _Tools(msgspec.Struct, frozen=True, gc=False):
     tools: msgspec.Raw
 
 
+class _Cnf(msgspec.Struct, frozen=True, gc=False):
+    jwk: msgspec.Raw | UnsetType = UNSET
+
+
+class _Foreign(msgspec.Struct, frozen=True, gc=False):
+    """What is looked at in a payload that this package would have spelt otherwise."""
+
+    cnf: _Cnf
+    authorization_details: Annotated[tuple[msgspec.Raw, ...], Meta(max_length=16)]
+
+
 _decode = msgspec.json.Decoder(Claims).decode
-_decode_strict = msgspec.json.Decoder(_Claims).decode
+_decode_foreign = msgspec.json.Decoder(_Foreign).decode
 _decode_entry = msgspec.json.Decoder(Entry).decode
 _decode_tag = msgspec.json.Decoder(_Tag).decode
-_decode_loose = msgspec.json.Decoder(_Loose).decode
-_decode_tools = msgspec.json.Decoder(dict[str, dict[str, AnyConstraint]]).decode
+_decode_tools = msgspec.json.Decoder(_Tools).decode
+_decode_constraints = msgspec.json.Decoder(dict[str, dict[str, AnyConstraint]]).decode
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
+_KNOWN = frozenset(Claims.__struct_fields__)
 
 
 def decode(payload: bytes) -> tuple[Claims, Entry | None]:
@@ -156,39 +160,52 @@ def decode(payload: bytes) -> tuple[Claims, Entry | None]:
     """
     try:
         claims = _decode(payload)
-        entry, plain_text = _entry(claims.authorization_details)
-        if not plain_text or _encode(claims) != payload:  # unknown members, other spelling, or a member twice
-            jcs.refuse_duplicates(payload)
-            if isinstance(entry, ExtendedEntry):
-                _decode_strict(payload)
+        # Unknown members, another spelling, or a member twice; `status` is kept as it came and could hide all three.
+        if claims.status is not UNSET or _encode(claims) != payload:
+            claims = _decode_slowly(payload)
+    except ValueError:  # perhaps only an entry of another type
+        claims = _decode_slowly(payload)
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    return claims, entry
+    details = claims.authorization_details
+    return claims, details[0] if details else None
 
 
-def _entry(details: tuple[msgspec.Raw, ...]) -> tuple[Entry | None, bool]:
-    """Return the entry that is ours, and whether all entries are spelt as this package spells them."""
-    found: Entry | None = None
-    plain_text = True
-    for raw in details:
-        if _decode_tag(raw).type not in _TYPES:
-            plain_text = False
-            continue
-        if found is not None:
+def _decode_slowly(payload: bytes) -> Claims:
+    """Decode what a stranger may have spelt: other entries, unknown members, white space; say what is wrong."""
+    try:
+        foreign = _decode_foreign(payload)
+        jcs.refuse_duplicates(payload)
+        if not isinstance(foreign.cnf.jwk, UnsetType):
+            refuse_private(foreign.cnf.jwk)
+        entries = [entry for raw in foreign.authorization_details if (entry := _own_entry(raw)) is not None]
+        if len(entries) > 1:
             raise ValueError("more than one entry that grants tools")
-        try:
-            found = _decode_entry(raw)
-        except ValueError as error:
-            _blame_constraint(raw)
-            raise error from None
-        plain_text &= _encode(found) == bytes(raw)
-    return found, plain_text
+        members = _decode_members(payload)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    unknown = members.keys() - _KNOWN
+    if unknown and entries and isinstance(entries[0], ExtendedEntry):
+        raise ValueError(f"unknown claims: {', '.join(sorted(unknown))}")
+    members["authorization_details"] = msgspec.Raw(_encode(entries))
+    return _decode(_encode(members))
+
+
+def _own_entry(raw: msgspec.Raw) -> Entry | None:
+    """Decode an entry of a type that is known here, and None for any other."""
+    if _decode_tag(raw).type not in _TYPES:
+        return None
+    try:
+        return cast("Entry", _decode_entry(raw))
+    except ValueError as error:
+        _blame_constraint(raw)
+        raise error from None
 
 
 def _blame_constraint(raw: msgspec.Raw) -> None:
     """Raise ConstraintError where it is the tools that cannot be decoded."""
     try:
-        _decode_tools(_decode_loose(raw).tools)
+        _decode_constraints(_decode_tools(raw).tools)
     except ValueError as error:
         raise ConstraintError(str(error)) from None
 

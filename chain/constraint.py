@@ -8,13 +8,14 @@ if a child permits a value, its parent does. Unknown types and unknown or missin
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable, Iterator
+from math import inf
+from typing import Annotated, Any, ClassVar, TypeAlias
 
 import msgspec
 
 from chain import jcs
-from chain.containment import Containment, matched
+from chain.containment import MAX_STEPS, Containment, matched
 from chain.jcs import Json
 
 MAX_DEPTH = 32
@@ -23,27 +24,41 @@ MAX_DEPTH = 32
 MAX_CLAUSES = 256
 """Clauses in one `all` or `any`: bounds the matching, and no hand-written grant comes near."""
 
+MAX_WORDS = 400
+"""Characters of a constraint in a message: a hostile grant must not choose how long a refusal is."""
+
+FEW = 8
+"""Values that are compared one by one; more are put into a set first."""
+
 Matcher: TypeAlias = Callable[[Json], bool]
-Number: TypeAlias = int | float
-Scalar: TypeAlias = str | bool | int | float | None
+Integer: TypeAlias = Annotated[int, msgspec.Meta(ge=-jcs.MAX_INTEGER, le=jcs.MAX_INTEGER)]
+Number: TypeAlias = Integer | float
+Scalar: TypeAlias = str | bool | Integer | float | None
+Element: TypeAlias = Scalar | list[Any] | dict[str, Any]
 
 
 class Constraint(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="constraint_type"
+    msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True, tag_field="constraint_type"
 ):
     """Base of all types. Instances come from a token or a grant and never change."""
 
+    composite: ClassVar[bool] = False
+
+    def permits(self, value: Json) -> bool:
+        """Tell whether an argument may have this value (I-JSON)."""
+        return self.matcher()(value)
+
     def matcher(self) -> Matcher:
-        """Return the predicate, compiled once for many values."""
-        raise TypeError(f"`{type(self).__name__}` has no predicate")
+        """Return the same predicate, prepared for many values. A type defines this or `permits`."""
+        return self.permits
 
     def contains(self, child: Constraint, within: Containment) -> bool:
         """Answer by the table of AAT-01 s4.5 for this type as the parent."""
         raise TypeError(f"`{type(self).__name__}` has no containment")
 
-    def permits(self, value: Json) -> bool:
-        """Tell whether an argument may have this value (I-JSON)."""
-        return self.matcher()(value)
+    def weight(self) -> int:
+        """Return what comparing this with one value or one other constraint costs, in steps."""
+        return 1
 
     def finite(self) -> tuple[Json, ...] | None:
         """Return every value that is permitted, where they can be listed."""
@@ -67,15 +82,11 @@ class Exact(Constraint, frozen=True, tag="exact"):
 
     value: Scalar
 
-    def __post_init__(self) -> None:
-        jcs.check(self.value)
-
-    def matcher(self) -> Matcher:
+    def permits(self, value: Json) -> bool:
         wanted = self.value
         if type(wanted) is str:
-            return lambda value: type(value) is str and value == wanted
-        wanted_key = jcs.key(wanted)
-        return lambda value: bool(jcs.key(value) == wanted_key)
+            return type(value) is str and value == wanted
+        return bool(jcs.key(value) == jcs.key(wanted))
 
     def contains(self, child: Constraint, within: Containment) -> bool:
         return isinstance(child, Exact) and self.permits(child.value)
@@ -95,39 +106,28 @@ class Range(Constraint, frozen=True, tag="range"):
     min_inclusive: bool = True
     max_inclusive: bool = True
 
-    def __post_init__(self) -> None:
-        for bound in (self.min, self.max):
-            if bound is not msgspec.UNSET:
-                jcs.check(bound)
-
-    def matcher(self) -> Matcher:
-        low, high = self._low(), self._high()
-        low_open, high_open = not self.min_inclusive, not self.max_inclusive
-
-        def within(value: Json) -> bool:
-            if type(value) is not int and type(value) is not float:  # a bool is no number
-                return False
-            return low <= value <= high and not (low_open and value == low) and not (high_open and value == high)
-
-        return within
+    def permits(self, value: Json) -> bool:
+        if type(value) is not int and type(value) is not float:  # a bool is no number
+            return False
+        low, high = self.min, self.max
+        above = low is msgspec.UNSET or (value >= low if self.min_inclusive else value > low)
+        return above and (high is msgspec.UNSET or (value <= high if self.max_inclusive else value < high))
 
     def contains(self, child: Constraint, within: Containment) -> bool:
         if isinstance(child, Exact):
             return self.permits(child.value)
         if not isinstance(child, Range):
             return False
-        low, high, child_low, child_high = self._low(), self._high(), child._low(), child._high()
+        (low, high), (child_low, child_high) = self._bounds(), child._bounds()
         if child_low < low or child_high > high:
             return False
         if child_low == low and child.min_inclusive and not self.min_inclusive:
             return False
         return not (child_high == high and child.max_inclusive and not self.max_inclusive)
 
-    def _low(self) -> Number:
-        return float("-inf") if isinstance(self.min, msgspec.UnsetType) else self.min
-
-    def _high(self) -> Number:
-        return float("inf") if isinstance(self.max, msgspec.UnsetType) else self.max
+    def _bounds(self) -> tuple[Number, Number]:
+        low, high = self.min, self.max
+        return -inf if isinstance(low, msgspec.UnsetType) else low, inf if isinstance(high, msgspec.UnsetType) else high
 
     def __str__(self) -> str:
         low = "" if self.min is msgspec.UNSET else f"{'from' if self.min_inclusive else 'above'} {self.min}"
@@ -141,11 +141,16 @@ class _Values(Constraint, frozen=True):
     def _set(self) -> frozenset[Any]:
         return frozenset(map(jcs.key, self._items()))
 
+    def weight(self) -> int:
+        return jcs.size(self._items())
+
     def _items(self) -> tuple[Json, ...]:
         raise TypeError
 
     def __post_init__(self) -> None:
-        jcs.check(self._items())
+        for item in self._items():
+            if type(item) is list or type(item) is dict:  # the decoder bounds the scalars
+                jcs.check(item)
 
     def _listed(self) -> str:
         return ", ".join(map(_text, self._items()))
@@ -154,17 +159,20 @@ class _Values(Constraint, frozen=True):
 class OneOf(_Values, frozen=True, tag="one_of"):
     """The argument is one of `values`."""
 
-    values: tuple[Json, ...]
+    values: Annotated[tuple[Element, ...], msgspec.Meta(min_length=1)]
 
     def _items(self) -> tuple[Json, ...]:
         return self.values
 
-    def __post_init__(self) -> None:
-        if not self.values:
-            raise ValueError("`one_of` needs a value")
-        super().__post_init__()
+    def permits(self, value: Json) -> bool:
+        if type(value) is str:
+            return value in self.values  # only a string equals a string
+        wanted = jcs.key(value)
+        return any(jcs.key(item) == wanted for item in self.values)
 
     def matcher(self) -> Matcher:
+        if len(self.values) <= FEW:
+            return self.permits
         wanted, key = self._set(), jcs.key
         return lambda value: key(value) in wanted
 
@@ -183,7 +191,7 @@ class OneOf(_Values, frozen=True, tag="one_of"):
 class NotOneOf(_Values, frozen=True, tag="not_one_of"):
     """The argument is none of `excluded`."""
 
-    excluded: tuple[Json, ...]
+    excluded: tuple[Element, ...]
 
     def _items(self) -> tuple[Json, ...]:
         return self.excluded
@@ -202,7 +210,7 @@ class NotOneOf(_Values, frozen=True, tag="not_one_of"):
 class Contains(_Values, frozen=True, tag="contains"):
     """The argument is an array that holds every element of `required`."""
 
-    required: tuple[Json, ...]
+    required: tuple[Element, ...]
 
     def _items(self) -> tuple[Json, ...]:
         return self.required
@@ -221,7 +229,7 @@ class Contains(_Values, frozen=True, tag="contains"):
 class Subset(_Values, frozen=True, tag="subset"):
     """The argument is an array whose every element is in `allowed`."""
 
-    allowed: tuple[Json, ...]
+    allowed: tuple[Element, ...]
 
     def _items(self) -> tuple[Json, ...]:
         return self.allowed
@@ -240,8 +248,8 @@ class Subset(_Values, frozen=True, tag="subset"):
 class Wildcard(Constraint, frozen=True, tag="wildcard"):
     """Any value; the argument must still be there."""
 
-    def matcher(self) -> Matcher:
-        return _always
+    def permits(self, value: Json) -> bool:
+        return True
 
     def contains(self, child: Constraint, within: Containment) -> bool:
         return True
@@ -253,11 +261,24 @@ class Wildcard(Constraint, frozen=True, tag="wildcard"):
 class _Composite(Constraint, frozen=True):
     """Shared by `all` and `any`."""
 
+    composite: ClassVar[bool] = True
+    _quantify: ClassVar[staticmethod[[Iterable[object]], bool]]
     constraints: tuple[AnyConstraint, ...]
 
     def __post_init__(self) -> None:
         if not 0 < len(self.constraints) <= MAX_CLAUSES:
             raise ValueError(f"`all` and `any` take 1 to {MAX_CLAUSES} clauses")
+
+    def matcher(self) -> Matcher:
+        """Ask the clauses, unless the value is so large that so many clauses would take long: then refuse it."""
+        clauses, quantify = [clause.matcher() for clause in self.constraints], self._quantify
+        largest = MAX_STEPS // sum(1 for _ in self.walk())
+
+        def permitted(value: Json) -> bool:
+            compound = type(value) is list or type(value) is dict
+            return not (compound and jcs.size(value) > largest) and quantify(clause(value) for clause in clauses)
+
+        return permitted
 
     def walk(self) -> Iterator[Constraint]:
         yield self
@@ -268,9 +289,7 @@ class _Composite(Constraint, frozen=True):
 class AllOf(_Composite, frozen=True, tag="all"):
     """Every clause permits the argument."""
 
-    def matcher(self) -> Matcher:
-        clauses = [clause.matcher() for clause in self.constraints]
-        return lambda value: all(clause(value) for clause in clauses)
+    _quantify = staticmethod(all)
 
     def contains(self, child: Constraint, within: Containment) -> bool:
         return isinstance(child, AllOf) and matched(self.constraints, child.constraints, within)
@@ -285,9 +304,7 @@ class AllOf(_Composite, frozen=True, tag="all"):
 class AnyOf(_Composite, frozen=True, tag="any"):
     """Some clause permits the argument."""
 
-    def matcher(self) -> Matcher:
-        clauses = [clause.matcher() for clause in self.constraints]
-        return lambda value: any(clause(value) for clause in clauses)
+    _quantify = staticmethod(any)
 
     def contains(self, child: Constraint, within: Containment) -> bool:
         return isinstance(child, AnyOf) and all(
@@ -348,17 +365,18 @@ def _segments(path: str) -> tuple[str, ...] | None:
     return None if ".." in segments else segments
 
 
-def _always(_value: Json) -> bool:
-    return True
-
-
 def _text(value: Json) -> str:
     text = jcs.dumps(value).decode()
     return text if len(text) <= 80 else f"{text[:77]}…"
 
 
+def brief(constraint: Constraint) -> str:
+    """Return a constraint in words, short enough for a message, a record or a gRPC trailer."""
+    text = str(constraint)
+    return text if len(text) <= MAX_WORDS else f"{text[: MAX_WORDS - 1]}…"
+
+
 def depth(constraint: Constraint) -> int:
     """Return the nesting of a constraint tree; a plain constraint has depth 1."""
-    if isinstance(constraint, _Composite):
-        return 1 + max(map(depth, constraint.constraints))
-    return 1
+    clauses = (*constraint.alternatives(), *constraint.conjuncts())
+    return 1 + max(map(depth, clauses), default=0)

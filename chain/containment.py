@@ -39,19 +39,34 @@ class Containment:
         self._steps = MAX_STEPS
         self._known: dict[tuple[int, int], bool] = {}
 
-    def holds(self, parent: Constraint, child: Constraint) -> bool:
-        """Tell whether `child` is provably at most as wide as `parent`.
+    def compare(self, parent: Constraint, child: Constraint) -> bool:
+        """Answer as `holds` does, for a pair that is asked about once.
 
-        Both must outlive this object: answers are remembered by identity.
+        Two plain constraints cost no more than reading them did, so they are not counted against the cap.
 
         Raises:
             UndecidedError: the step cap was reached.
         """
+        if parent.composite or child.composite:
+            return self.holds(parent, child)
+        return self._plain(parent, child)
+
+    def holds(self, parent: Constraint, child: Constraint) -> bool:
+        """Tell whether `child` is provably at most as wide as `parent`.
+
+        Both must outlive this object: answers about composites are remembered by identity.
+
+        Raises:
+            UndecidedError: the step cap was reached.
+        """
+        if not (parent.composite or child.composite):
+            self.spend(parent.weight() + child.weight())
+            return self._plain(parent, child)
         pair = (id(parent), id(child))
         answer = self._known.get(pair)
         if answer is None:
             self.spend(1)
-            answer = self._sound_rule(parent, child) if self._sound else parent.contains(child, self)
+            answer = self._taken_apart(parent, child) if self._sound else parent.contains(child, self)
             self._known[pair] = answer
         return answer
 
@@ -61,11 +76,16 @@ class Containment:
         if self._steps < 0:
             raise UndecidedError
 
-    def _sound_rule(self, parent: Constraint, child: Constraint) -> bool:
-        """Decompose the child while that loses nothing, then the parent, then ask the table."""
+    def _plain(self, parent: Constraint, child: Constraint) -> bool:
+        """Ask the table, or try every value of a finite child; neither is a composite."""
+        values = child.finite() if self._sound else None
+        return parent.contains(child, self) if values is None else all(map(parent.matcher(), values))
+
+    def _taken_apart(self, parent: Constraint, child: Constraint) -> bool:
+        """Decompose the child while that loses nothing, then the parent; one of them is a composite."""
         values = child.finite()
         if values is not None:
-            self.spend(len(values) * sum(1 for _ in parent.walk()))
+            self.spend(child.weight() * sum(part.weight() for part in parent.walk()))
             return all(map(parent.matcher(), values))
         if alternatives := child.alternatives():
             return all(self.holds(parent, clause) for clause in alternatives)
@@ -73,23 +93,42 @@ class Containment:
             return all(self.holds(clause, child) for clause in conjuncts)
         if any(self.holds(parent, clause) for clause in child.conjuncts()):
             return True
-        if alternatives := parent.alternatives():
-            return any(self.holds(clause, child) for clause in alternatives)
-        return parent.contains(child, self)
+        return any(self.holds(clause, child) for clause in parent.alternatives())
 
 
 def matched(parents: Sequence[Constraint], children: Sequence[Constraint], within: Containment) -> bool:
-    """Match each parent clause to a narrower child clause of its own (augmenting paths, polynomial)."""
+    """Match each parent clause to a narrower child clause of its own (augmenting paths, polynomial).
+
+    No recursion: a path may be as long as there are clauses, and clauses nest.
+    """
     taken: dict[int, int] = {}  # child clause -> parent clause
+    return all(_placed(parent, taken, parents, children, within) for parent in range(len(parents)))
 
-    def place(parent: int, tried: set[int]) -> bool:
+
+def _placed(
+    first: int,
+    taken: dict[int, int],
+    parents: Sequence[Constraint],
+    children: Sequence[Constraint],
+    within: Containment,
+) -> bool:
+    """Find `first` a child clause, moving the parents that stand in its way, each at most once."""
+    reached: dict[int, int] = {}  # child clause -> the parent that wants it
+    held: dict[int, int] = {}  # parent -> the child clause it would give up
+    waiting = [first]
+    for parent in waiting:
         for child, clause in enumerate(children):
-            if child in tried or not within.holds(parents[parent], clause):
+            within.spend(1)
+            if child in reached or not within.holds(parents[parent], clause):
                 continue
-            tried.add(child)
-            if child not in taken or place(taken[child], tried):
-                taken[child] = parent
-                return True
-        return False
-
-    return all(place(parent, set()) for parent in range(len(parents)))
+            reached[child] = parent
+            if child in taken:
+                held[taken[child]] = child
+                waiting.append(taken[child])
+                continue
+            free: int | None = child
+            while free is not None:
+                taken[free] = reached[free]
+                free = held.get(reached[free])
+            return True
+    return False

@@ -82,6 +82,10 @@ class Decision(BaseModel):
         """Whether the call may be made."""
         return self.effect is Effect.ALLOW
 
+    def __bool__(self) -> bool:
+        """Tell whether the call may be made, so that ``if decision:`` never lets a denial through."""
+        return self.allowed
+
     def require(self) -> None:
         """Return where allowed, else raise.
 

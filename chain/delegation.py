@@ -7,6 +7,7 @@ raised with the hop and the clause; the first one is the reason.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -23,6 +24,8 @@ from chain.reason import Reason
 
 EMPTY = Grant(tools={})
 """What a middle token without an entry grants."""
+
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
 
 Compiled: TypeAlias = tuple[tuple[str, Matcher], ...]
 
@@ -88,7 +91,7 @@ class Delegation:
             self.rank = rank(limits.classification, labels)
             if self.rank is None:
                 raise ValueError(f"label `{limits.classification}` is not in the order")
-        self._compiled: dict[str, Compiled] = {}
+        self._compiled: dict[str, Compiled] | None = None
 
     @property
     def extended(self) -> bool:
@@ -106,14 +109,22 @@ class Delegation:
         return "" if self.key is None else self.key.thumbprint
 
     def compiled(self, tool: str) -> Compiled | None:
-        """Return a tool's arguments with their predicates, or None where it is not granted."""
-        known = self._compiled.get(tool)
-        if known is None:
-            arguments = self.grant.tools.get(tool)
-            if arguments is None:
-                return None
-            known = tuple((name, constraint.matcher()) for name, constraint in arguments.items())
-            self._compiled[tool] = known
+        """Return a tool's arguments with their predicates, or None where it is not granted.
+
+        They are kept from the second question on: most delegations are asked about once, and what is kept for
+        those would only feed the garbage collector.
+        """
+        kept = self._compiled
+        if kept is not None and (known := kept.get(tool)) is not None:
+            return known
+        arguments = self.grant.tools.get(tool)
+        if arguments is None:
+            return None
+        known = tuple([(name, constraint.matcher()) for name, constraint in arguments.items()])
+        if kept is None:
+            self._compiled = {}
+        else:
+            kept[tool] = known
         return known
 
     def __repr__(self) -> str:
@@ -197,6 +208,8 @@ def require_root(claims: Claims, entry: Entry | None, max_depth: int) -> None:
     """
     if claims.del_depth != 0:
         raise InvalidTokenError(Reason.CHAIN_INCOMPLETE, 0, f"the first token has depth {claims.del_depth}, not 0")
+    if not _URI.fullmatch(claims.iss):
+        raise InvalidTokenError(Reason.CLAIM_INVALID, 0, "`iss` is not a URI")
     if not isinstance(claims.par_hash, UnsetType):
         raise InvalidTokenError(Reason.CLAIM_INVALID, 0, "a root carries `par_hash`")
     if claims.del_max_depth > max_depth:

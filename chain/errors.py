@@ -87,6 +87,10 @@ class DeniedError(ChainError):
         self.decision = decision
         super().__init__("the action is not authorized", decision.reason)
 
+    def describe(self) -> str:
+        """Return the generic sentence: without the code, which would tell a model what to try next."""
+        return self.detail
+
 
 class NotFoundError(ChainError):
     """No such delegation, or none that the caller may see."""

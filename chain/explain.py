@@ -40,6 +40,8 @@ class HopExplanation(NamedTuple):
         granted: what this hop gives, one line a capability or limit.
         lost: what it took away from its parent.
         findings: what stands against the request here.
+        jti: the token's own name for itself; for display.
+        exp: when the delegation ends, seconds.
     """
 
     hop: int
@@ -49,6 +51,8 @@ class HopExplanation(NamedTuple):
     granted: tuple[str, ...]
     lost: tuple[Lost, ...]
     findings: tuple[Finding, ...]
+    jti: str
+    exp: int
 
 
 class Explanation(NamedTuple):
@@ -106,6 +110,8 @@ def explain(chain: Chain, decision: Decision, requested: str = "", tool: str | N
                 granted=described(hop.grant, tool),
                 lost=() if parent is None else narrowed(parent.grant, hop.grant),
                 findings=tuple(finding for finding in decision.findings if finding.hop == hop.hop),
+                jti=hop.claims.jti,
+                exp=hop.exp,
             )
         )
         parent = hop

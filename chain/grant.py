@@ -34,15 +34,15 @@ LABELS = ("public", "internal", "confidential", "restricted")
 ActionClass: TypeAlias = Literal["read", "write", "act"]
 """What kind of action a tool is; `act` implies neither of the others."""
 
-_NAME = "^[A-Za-z0-9_-]+([.][A-Za-z0-9_-]+)*$"
+_NAME = "^[A-Za-z0-9_-]+([.][A-Za-z0-9_-]+)*\\Z"
 Purpose: TypeAlias = Annotated[str, Meta(pattern=_NAME, max_length=256)]
 Text: TypeAlias = Annotated[str, Meta(min_length=1, max_length=1024)]
 Count: TypeAlias = Annotated[int, Meta(ge=0, le=2**53 - 1)]
-Decimals: TypeAlias = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]{0,17})([.][0-9]{1,9})?$")]
-Currency: TypeAlias = Annotated[str, Meta(pattern="^[A-Z]{3,8}$")]
+Decimals: TypeAlias = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]{0,17})([.][0-9]{1,9})?\Z")]
+Currency: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Z]{3,8}\Z")]
 
 
-class _Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class _Wire(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):
     """Base of everything in an entry: unknown members are refused (TOKEN.md s2)."""
 
 
@@ -155,7 +155,7 @@ class Grant(_Wire, frozen=True):
             if len(arguments) > MAX_ARGUMENTS:
                 return Reason.GRANT_TOO_LARGE, f"`{tool}` has {len(arguments)} constraints, more than {MAX_ARGUMENTS}"
             for name, rule in arguments.items():
-                if constraint.depth(rule) > constraint.MAX_DEPTH:
+                if rule.composite and constraint.depth(rule) > constraint.MAX_DEPTH:
                     return (
                         Reason.CONSTRAINT_INVALID,
                         f"`{tool}` argument `{name}` nests deeper than {constraint.MAX_DEPTH}",
@@ -172,43 +172,54 @@ class Grant(_Wire, frozen=True):
             profile: which pairs of constraints count as narrower.
             labels: data labels from lowest to highest; one that is not listed is contained in nothing.
         """
-        yield from self._tool_excess(parent, Containment(profile))
-        for dimension in _DIMENSIONS:
-            yield from dimension(parent.limits, self.limits, labels)
+        containment = Containment(profile)
+        for tool, asked in self.tools.items():
+            granted = parent.tools.get(tool)
+            if granted is None:
+                yield Excess(Reason.TOOL_ADDED, f"tools.{tool}", "tools", _names(parent.tools), f"`{tool}`")
+            elif granted:  # an open parent contains every argument map
+                yield from _argument_excess(tool, granted, asked, containment)
+        if parent.limits != NO_LIMITS:  # an absent limit is no restriction
+            for dimension in _DIMENSIONS:
+                yield from dimension(parent.limits, self.limits, labels)
 
     def covers(self, child: Grant, profile: Profile = Profile.SOUND, labels: tuple[str, ...] = LABELS) -> bool:
         """Tell whether `child` asks for nothing beyond this grant."""
         return next(child.excess(self, profile, labels), None) is None
 
-    def _tool_excess(self, parent: Grant, containment: Containment) -> Iterator[Excess]:
-        for tool, arguments in self.tools.items():
-            field, granted = f"tools.{tool}", parent.tools.get(tool)
-            if granted is None:
-                yield Excess(Reason.TOOL_ADDED, field, "tools", _names(parent.tools), f"`{tool}`")
-            elif granted:  # an open parent contains every argument map
-                yield from _argument_excess(tool, granted, arguments, containment)
-
 
 def _argument_excess(
     tool: str, granted: Mapping[str, AnyConstraint], asked: Mapping[str, AnyConstraint], containment: Containment
-) -> Iterator[Excess]:
+) -> list[Excess]:
     """Compare two argument maps: the same names exactly, each constraint contained (AAT-01 s4.5)."""
-    for name in asked.keys() - granted.keys():
-        field, subject = f"tools.{tool}.{name}", f"`{tool}` argument `{name}`"
-        yield Excess(Reason.ARGUMENT_ADDED, field, subject, "no such argument", str(asked[name]))
-    for name, rule in granted.items():
-        field, subject = f"tools.{tool}.{name}", f"`{tool}` argument `{name}`"
-        theirs = asked.get(name)
-        if theirs is None:
-            yield Excess(Reason.ARGUMENT_DROPPED, field, subject, str(rule), "no such argument")
-            continue
-        try:
-            contained = containment.holds(rule, theirs)
-        except UndecidedError:
-            yield Excess(Reason.CONTAINMENT_UNDECIDED, field, subject, str(rule), str(theirs))
-            return
-        if not contained:
-            yield Excess(Reason.CONSTRAINT_WIDENED, field, subject, str(rule), str(theirs))
+    faults = [
+        (name, reason) for name, rule in granted.items() if (reason := _fault(rule, asked.get(name), containment))
+    ]
+    if len(asked) + sum(reason is Reason.ARGUMENT_DROPPED for _, reason in faults) > len(granted):
+        faults += [(name, Reason.ARGUMENT_ADDED) for name in asked if name not in granted]
+    return [
+        Excess(
+            reason,
+            f"tools.{tool}.{name}",
+            f"`{tool}` argument `{name}`",
+            _brief(granted.get(name)),
+            _brief(asked.get(name)),
+        )
+        for name, reason in faults
+    ]
+
+
+def _brief(rule: AnyConstraint | None) -> str:
+    return "no such argument" if rule is None else constraint.brief(rule)
+
+
+def _fault(granted: AnyConstraint, asked: AnyConstraint | None, containment: Containment) -> Reason | None:
+    if asked is None:
+        return Reason.ARGUMENT_DROPPED
+    try:
+        return None if containment.compare(granted, asked) else Reason.CONSTRAINT_WIDENED
+    except UndecidedError:
+        return Reason.CONTAINMENT_UNDECIDED
 
 
 def within_purpose(purpose: str, granted: str) -> bool:

@@ -115,6 +115,15 @@ def key(value: Json) -> Hashable:
     return cast("Hashable", value)  # str, None, and numbers, where 1 == 1.0 and -0.0 == 0 as in JCS
 
 
+def size(value: Json) -> int:
+    """Return how many values stand in a value, itself included: what making its `key` costs."""
+    if type(value) is list or type(value) is tuple:
+        return 1 + sum(map(size, value))
+    if type(value) is dict:
+        return 1 + sum(map(size, value.values()))
+    return 1
+
+
 def dumps(value: Json) -> bytes:
     """Return the canonical bytes (RFC 8785).
 

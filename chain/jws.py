@@ -31,7 +31,7 @@ class HeaderError(JoseError):
     """A header carries `crit` or an unexpected `typ`."""
 
 
-class Header(msgspec.Struct, frozen=True):
+class Header(msgspec.Struct, frozen=True, gc=False):
     """A JOSE header. Other members are ignored; `crit` is refused, since nothing critical is understood."""
 
     alg: str
@@ -80,7 +80,7 @@ def _header(encoded: bytes) -> Header:
         data = b64decode(encoded)
         header = _decode_header(data)
         jcs.refuse_duplicates(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise JoseError(f"header: {error}") from None
     if header.crit is not UNSET:
         raise HeaderError("header: `crit` is not understood")

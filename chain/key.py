@@ -33,7 +33,7 @@ class KeyRefusedError(ValueError):
     """A key is private, weak, not canonical, or of a type that is not accepted."""
 
 
-class Jwk(msgspec.Struct, frozen=True, omit_defaults=True):
+class Jwk(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A public JWK as it stands on the wire (RFC 7517, RFC 8037). Unknown members are ignored."""
 
     kty: str
@@ -43,19 +43,25 @@ class Jwk(msgspec.Struct, frozen=True, omit_defaults=True):
     kid: str | UnsetType = UNSET
     alg: str | UnsetType = UNSET
     use: str | UnsetType = UNSET
-    key_ops: list[str] | UnsetType = UNSET
-    d: msgspec.Raw | UnsetType = UNSET
-    p: msgspec.Raw | UnsetType = UNSET
-    q: msgspec.Raw | UnsetType = UNSET
-    dp: msgspec.Raw | UnsetType = UNSET
-    dq: msgspec.Raw | UnsetType = UNSET
-    qi: msgspec.Raw | UnsetType = UNSET
-    oth: msgspec.Raw | UnsetType = UNSET
-    k: msgspec.Raw | UnsetType = UNSET
+    key_ops: tuple[str, ...] | UnsetType = UNSET
 
 
-_PRIVATE = ("d", "p", "q", "dp", "dq", "qi", "oth", "k")
+_PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 _decode_jwk = msgspec.json.Decoder(Jwk).decode
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def refuse_private(jwk: bytes | msgspec.Raw) -> None:
+    """Refuse a JWK that holds a private or symmetric member.
+
+    Args:
+        jwk: JSON text. One that equals the encoding of its `Jwk` holds none and need not come here.
+
+    Raises:
+        KeyRefusedError: it does.
+    """
+    if not _PRIVATE.isdisjoint(_decode_members(jwk)):
+        raise KeyRefusedError("a private or symmetric member in a public key")
 
 
 class PublicKey:
@@ -75,23 +81,21 @@ class PublicKey:
         self._ec: ec.EllipticCurvePublicKey | None = None
         if alg == "EdDSA":
             _refuse_weak_point(raw)
-            canonical = b'{"crv":"Ed25519","kty":"OKP","x":"%s"}' % b64encode(raw).encode()
+            canonical = b'{"crv":"Ed25519","kty":"OKP","x":"%b"}' % b64encode(raw).encode()
         else:
-            x, y = b64encode(raw[:32]), b64encode(raw[32:])
-            canonical = f'{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}'.encode()
             self._ec = _p256_point(raw)
+            x, y = b64encode(raw[:32]).encode(), b64encode(raw[32:]).encode()
+            canonical = b'{"crv":"P-256","kty":"EC","x":"%b","y":"%b"}' % (x, y)
         self.thumbprint = b64encode(sha256(canonical).digest())
 
     @classmethod
     def from_jwk(cls, jwk: Jwk) -> PublicKey:
-        """Accept a JWK from the wire.
+        """Accept a JWK from the wire; of private members see `refuse_private`.
 
         Raises:
-            KeyRefusedError: a private member, an unknown type, a spelling that is not canonical, a weak point,
+            KeyRefusedError: an unknown type, a spelling that is not canonical, a weak point,
                 or an `alg`, `use` or `key_ops` that does not allow verifying.
         """
-        if any(getattr(jwk, name) is not UNSET for name in _PRIVATE):
-            raise KeyRefusedError("a private or symmetric member in a public key")
         try:
             x = b64decode(jwk.x.encode())
             y = b"" if isinstance(jwk.y, UnsetType) else b64decode(jwk.y.encode())
@@ -117,8 +121,12 @@ class PublicKey:
             KeyRefusedError: as `from_jwk`, or not strict JSON.
         """
         try:
-            jwk = _decode_jwk(data)
-            jcs.refuse_duplicates(data.encode() if isinstance(data, str) else data)
+            raw = data.encode() if isinstance(data, str) else data
+            jwk = _decode_jwk(raw)
+            jcs.refuse_duplicates(raw)
+            refuse_private(raw)
+        except KeyRefusedError:
+            raise
         except ValueError as error:
             raise KeyRefusedError(f"not a public JWK: {error}") from None
         return cls.from_jwk(jwk)
@@ -164,24 +172,24 @@ def _p256_point(raw: bytes) -> ec.EllipticCurvePublicKey:
         raise KeyRefusedError("not a point of P-256") from None
 
 
-def _small_order() -> frozenset[int]:
-    """Return the y coordinates of the eight points whose order divides 8, the keyless-forgery keys.
+def _small_order() -> frozenset[bytes]:
+    """Return every encoding of the eight points whose order divides 8, the keyless-forgery keys.
 
-    0 and +-1 are orders 4, 1 and 2; the other two are those of order 8.
+    y = 0 and +-1 are orders 4, 1 and 2; the other two are those of order 8. The top bit is the sign of x.
     """
     y8 = int("7a03ac9277fdc74ec6cc392cfa53202a0f67100d760b3cba4fd84d3d706a17c7", 16)
-    return frozenset({0, 1, _P25519 - 1, y8, _P25519 - y8})
+    ys = (0, 1, _P25519 - 1, y8, _P25519 - y8)
+    return frozenset((y | sign << 255).to_bytes(32, "little") for y in ys for sign in (0, 1))
 
 
-_SMALL_ORDER_Y = _small_order()
+_SMALL_ORDER = _small_order()
 
 
 def _refuse_weak_point(raw: bytes) -> None:
     """Refuse a y coordinate beyond the field (a second spelling), or a point of small order [trap]."""
-    y = int.from_bytes(raw, "little") & (2**255 - 1)
-    if y >= _P25519:
+    if raw[31] & 0x7F == 0x7F and int.from_bytes(raw, "little") & (2**255 - 1) >= _P25519:
         raise KeyRefusedError("a point that is not canonical")
-    if y in _SMALL_ORDER_Y:
+    if raw in _SMALL_ORDER:
         raise KeyRefusedError("a point of small order")
 
 

@@ -113,7 +113,7 @@ def leaf_hash(data: bytes) -> bytes:
 
 
 class Batch(Protocol):
-    """What is handed to `Store.commit`. A true attribute `urgent` puts it before all that are not."""
+    """What `Store.commit` is given. A true attribute `urgent` puts it before all that are not."""
 
     @property
     def durability(self) -> Durability:

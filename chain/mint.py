@@ -15,7 +15,7 @@ from msgspec import UNSET, UnsetType
 from chain import claims as wire
 from chain import jws, token
 from chain.base64url import b64encode
-from chain.claims import EXTENDED, PLAIN, Audience, Claims, Confirmation, Intent
+from chain.claims import Audience, Claims, Confirmation, Entry, ExtendedEntry, Intent, PlainEntry
 from chain.containment import Profile
 from chain.delegation import Delegation
 from chain.errors import ExcessError, InvalidRequestError, InvalidTokenError
@@ -186,13 +186,10 @@ def unverified(text: str) -> Delegation:
         raise InvalidTokenError(Reason.TOKEN_MALFORMED, None, str(error)) from None
 
 
-def _entry(given: Grant, *, extended: bool) -> msgspec.Raw:
-    """Encode a grant under the type that keeps a stranger safe (TOKEN.md s2)."""
-    kind = EXTENDED if extended or given.limits != NO_LIMITS else PLAIN
-    value: dict[str, object] = {"type": kind, "tools": given.tools}
-    if given.limits != NO_LIMITS:
-        value["limits"] = given.limits
-    return msgspec.Raw(msgspec.json.encode(value))
+def _entry(given: Grant, *, extended: bool) -> Entry:
+    """Return a grant under the type that keeps a stranger safe (TOKEN.md s2)."""
+    kind = ExtendedEntry if extended or given.limits != NO_LIMITS else PlainEntry
+    return kind(tools=given.tools, limits=given.limits)
 
 
 def _restated(parent: Limits, child: Limits) -> Limits:

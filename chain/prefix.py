@@ -35,14 +35,21 @@ class PrefixCache:
             self._put(digest, found)
         return found
 
-    def longest(self, tokens: tuple[str, ...]) -> Chain | None:
-        """Return the chain of the longest prefix of `tokens` that is known, byte for byte."""
+    def longest(self, tokens: tuple[str, ...]) -> tuple[Chain | None, list[bytes]]:
+        """Find the longest prefix of `tokens` that is known, byte for byte.
+
+        Returns:
+            Its chain, if there is one, and the digests of the tokens beyond it.
+        """
+        beyond: list[bytes] = []
         for length in range(len(tokens), 0, -1):
             signing_input, _, _ = tokens[length - 1].rpartition(".")
-            found = self.get(sha256(signing_input.encode("utf-8", "surrogatepass")).digest())
+            digest = sha256(signing_input.encode("utf-8", "surrogatepass")).digest()
+            found = self.get(digest)
             if found is not None and found[0] == tokens[:length]:
-                return found[1]
-        return None
+                return found[1], beyond[::-1]
+            beyond.append(digest)
+        return None, beyond[::-1]
 
     def put(self, tokens: tuple[str, ...], chain: Chain) -> None:
         """Remember a verified chain under its leaf."""

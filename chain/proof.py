@@ -48,7 +48,7 @@ class ProofError(ChainError):
     """The bytes are not a proof by the key they must be by."""
 
 
-class ProofClaims(msgspec.Struct, frozen=True, omit_defaults=True):
+class ProofClaims(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A proof's payload; members stand in canonical order.
 
     Attributes:
@@ -147,9 +147,10 @@ def read(text: str, key: PublicKey, profile: Profile = Profile.SOUND) -> ProofCl
         raise ProofError(f"the proof: {error}", Reason.PROOF_INVALID) from None
     try:
         claims = _decode(frame.payload)
-        if profile is Profile.SOUND and _encode(claims) != frame.payload:
+        if profile is Profile.AAT_01:
+            jcs.refuse_duplicates(frame.payload)
+        elif _encode(claims) != frame.payload:  # `hta` itself is compared with canonical bytes later
             raise ProofError("the proof's payload is not canonical", Reason.PROOF_INVALID)
-        jcs.refuse_duplicates(frame.payload)
     except (ValueError, RecursionError) as error:
         raise ProofError(f"the proof: {error}", Reason.PROOF_INVALID) from None
     return claims
@@ -176,7 +177,7 @@ def faults(
         audience: the enforcement point that asks.
         ctx: digest of the facts stated, see `context`.
         now: seconds.
-        profile: `AAT_01` does without `ath`, audience and `ctx`.
+        profile: `AAT_01` does without `ath`, audience and `ctx`; what is there must fit all the same.
     """
     sound = profile is Profile.SOUND
     if claims.aat_id != leaf.claims.jti or claims.ath not in ((leaf.id,) if sound else (leaf.id, UNSET)):
@@ -190,7 +191,7 @@ def faults(
     elif claims.aat_aud != audience and (sound or (claims.aat_aud is not UNSET and audience is not None)):
         made_for = "no audience" if isinstance(claims.aat_aud, UnsetType) else f"`{claims.aat_aud}`"
         yield Reason.PROOF_AUDIENCE_MISMATCH, f"the proof was made for {made_for}"
-    if sound and claims.ctx != (ctx or UNSET):
+    if claims.ctx != (ctx or UNSET) and (sound or claims.ctx is not UNSET):
         yield Reason.PROOF_CONTEXT_MISMATCH, "the proof was made for another purpose, intent or labels"
     if abs(claims.iat - now) > WINDOW:
         yield Reason.PROOF_STALE, f"the proof's time lies more than {WINDOW} s from now"

@@ -94,9 +94,10 @@ class Verifier:
         """
         require_sizes(tokens, self.rules.max_depth)
         presented = tuple(tokens)
-        chain = self._known.longest(presented)
-        if chain is None or len(chain) < len(presented):
-            chain = self._extend(presented, chain)
+        chain, beyond = self._known.longest(presented)
+        if beyond:
+            chain = self._extend(presented, chain, beyond)
+        chain = cast("Chain", chain)  # sizes were checked: there is a known prefix, or a token beyond it
         if chain.leaf.entry is None:  # AAT-01 s7 step 6a
             hop = chain.leaf.hop
             raise InvalidTokenError(Reason.CLAIM_INVALID, hop, "a leaf without an entry that grants tools")
@@ -110,17 +111,18 @@ class Verifier:
         """Tell whether an anchor lets this key speak for this issuer."""
         return any(anchor.issuer in (None, issuer) for anchor in self._by_key.get(key, ()))
 
-    def _extend(self, presented: tuple[str, ...], parent: Chain | None) -> Chain:
+    def _extend(self, presented: tuple[str, ...], parent: Chain | None, digests: list[bytes]) -> Chain | None:
         start = 0 if parent is None else len(parent)
         frames = [_split(token, hop) for hop, token in enumerate(presented[start:], start)]
         _require_distinct(() if parent is None else parent.hops, frames)
         chain = parent
-        for frame in frames:
-            chain = Chain(self._root(frame)) if chain is None else Chain(self._link(chain.hops, frame), chain)
+        for frame, digest in zip(frames, digests, strict=True):
+            last = self._root(frame, digest) if chain is None else self._link(chain.hops, frame, digest)
+            chain = Chain(last, chain)
             self._known.put(presented[: len(chain)], chain)
-        return cast("Chain", chain)  # sizes were checked: there is a frame or a parent
+        return chain
 
-    def _root(self, frame: Frame) -> Delegation:
+    def _root(self, frame: Frame, digest: bytes) -> Delegation:
         """TOKEN.md s4: anchor, signature, claims, ceiling."""
         key = self._anchor_key(frame)
         claims, entry = _decode(frame, 0, self.rules.profile)
@@ -128,7 +130,7 @@ class Verifier:
         speakers = [anchor for anchor in self._by_key[key] if anchor.issuer in (None, claims.iss)]
         if not speakers:
             raise InvalidTokenError(Reason.ISSUER_MISMATCH, 0, f"the anchor may not speak for `{claims.iss}`")
-        root = self._delegation(frame, claims, entry)
+        root = self._delegation(digest, claims, entry)
         beyond = [anchor.ceiling.excess(root, self.rules.labels) for anchor in speakers]
         if all(beyond):
             raise InvalidTokenError(Reason.ANCHOR_EXCEEDED, 0, f"asks {beyond[0]}, which its anchor may not grant")
@@ -149,7 +151,7 @@ class Verifier:
                 return key
         raise InvalidTokenError(Reason.ANCHOR_UNKNOWN, 0, "no trust anchor's key signed the root")
 
-    def _link(self, hops: tuple[Delegation, ...], frame: Frame) -> Delegation:
+    def _link(self, hops: tuple[Delegation, ...], frame: Frame, digest: bytes) -> Delegation:
         """TOKEN.md s4: signature under the parent's key, claims, I1-I5."""
         parent, hop = hops[-1], len(hops)
         if parent.key is None:
@@ -157,14 +159,14 @@ class Verifier:
         _require_signature(frame, parent.key, hop)
         claims, entry = _decode(frame, hop, self.rules.profile)
         require_link(hops, claims, entry, self.rules.profile, self.rules.labels)
-        return self._delegation(frame, claims, entry)
+        return self._delegation(digest, claims, entry)
 
-    def _delegation(self, frame: Frame, claims: Claims, entry: Entry | None) -> Delegation:
+    def _delegation(self, digest: bytes, claims: Claims, entry: Entry | None) -> Delegation:
         hop = claims.del_depth
         jwk = claims.cnf.jwk
         try:
             key = None if isinstance(jwk, UnsetType) else public_key(jwk)
-            return Delegation(frame.digest, claims, entry, key, self.rules.labels)
+            return Delegation(digest, claims, entry, key, self.rules.labels)
         except KeyRefusedError as error:
             raise InvalidTokenError(Reason.KEY_INVALID, hop, f"`cnf`: {error}") from None
         except ValueError as error:
@@ -245,6 +247,8 @@ def _decode(frame: Frame, hop: int, profile: Profile) -> tuple[Claims, Entry | N
         claims, entry = wire.decode(frame.payload)
     except ConstraintError as error:
         raise InvalidTokenError(Reason.CONSTRAINT_INVALID, hop, f"{error}") from None
+    except KeyRefusedError as error:
+        raise InvalidTokenError(Reason.KEY_INVALID, hop, f"`cnf`: {error}") from None
     except ValueError as error:
         raise InvalidTokenError(Reason.CLAIM_INVALID, hop, f"{error}") from None
     if profile is Profile.AAT_01 and isinstance(entry, ExtendedEntry):

@@ -184,7 +184,7 @@ class IssueRequest(_message.Message):
     subject: _builtins.str
     """The principal on whose behalf the task runs."""
     task: _builtins.str
-    """The task (`txn`); empty means that the service names one."""
+    """The task (`txn`); empty means that the root names none."""
     owner: _builtins.str
     """The accountable person or team."""
     lifetime_seconds: _builtins.int

@@ -79,12 +79,13 @@ class GetServerInfoResponse(_message.Message):
     DURABILITY_FIELD_NUMBER: _builtins.int
     REASON_VERSION_FIELD_NUMBER: _builtins.int
     TIME_MS_FIELD_NUMBER: _builtins.int
+    AUTHORITY_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """The version of the software, as its distribution states it."""
     issuer: _builtins.str
     """The issuer's URI: `iss` of the roots that it issues."""
     audience: _builtins.str
-    """The audience that is registered for the calling enforcement point or agent: `aat_aud` of a proof made for this caller."""
+    """The audience that is registered for the calling enforcement point or agent: `aat_aud` of a proof for Check made for this caller."""
     profile: _builtins.str
     """How containment is judged: `sound` or `aat-01`."""
     revision: _builtins.int
@@ -95,6 +96,8 @@ class GetServerInfoResponse(_message.Message):
     """The highest number of the enum Reason that this server may send. The vocabulary only ever grows, so this is its version."""
     time_ms: _builtins.int
     """The server's clock in milliseconds since the epoch, so that a client sees how far its own is off."""
+    authority: _builtins.str
+    """The authority's own audience: `aat_aud` of a proof for Delegate or Revoke."""
     @_builtins.property
     def trust_anchors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """RFC 7638 thumbprints of the keys that roots may be signed with."""
@@ -121,10 +124,11 @@ class GetServerInfoResponse(_message.Message):
         durability: Global___Durability.ValueType = ...,
         reason_version: _builtins.int = ...,
         time_ms: _builtins.int = ...,
+        authority: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["bounds", b"bounds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "bounds", b"bounds", "durability", b"durability", "issuer", b"issuer", "labels", b"labels", "profile", b"profile", "reason_version", b"reason_version", "revision", b"revision", "time_ms", b"time_ms", "trust_anchors", b"trust_anchors", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "authority", b"authority", "bounds", b"bounds", "durability", b"durability", "issuer", b"issuer", "labels", b"labels", "profile", b"profile", "reason_version", b"reason_version", "revision", b"revision", "time_ms", b"time_ms", "trust_anchors", b"trust_anchors", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,1 @@
+"""Figures that anyone can reproduce: see README.md in this folder."""

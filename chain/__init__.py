@@ -1,0 +1,77 @@
+"""Chain: the open authority for chains of agents.
+
+Every hop from one agent to the next is a signed delegation that can only be narrower than the one before; every
+action is decided afresh, against every hop of its chain, as things stand now. The whole of it in process:
+
+    import os, time
+    from chain import Authority, DeniedError, Issue, KeySigner, Principal, TrustAnchor, Verifier, embedded
+    from chain.client import Local, Session, guard
+    from chain.mint import grant
+    from chain.store.memory import MemoryStore
+
+    idp, bot, bank = KeySigner.from_seed(os.urandom(32)), KeySigner.from_seed(os.urandom(32)), "https://bank.example"
+    authority = Authority(
+        MemoryStore(), Verifier([TrustAnchor(idp.key, "https://idp.example")]), clock=time.time, entropy=os.urandom,
+        audience="https://chain.example", signer=idp, issuer="https://idp.example",
+    )
+    authority.enrol(embedded(), bot.key, Principal(id="spiffe://example.org/bot", owner="treasury"))
+    up_to_100 = grant({"tools": {"bank.transfer": {"amount": {"constraint_type": "range", "max": 100}}}})
+    root = authority.issue(embedded(), Issue(holder=bot.key, grant=up_to_100, lifetime=600))
+
+    @guard("bank.transfer")
+    def transfer(amount: int) -> str:
+        return f"sent {amount}"
+
+    with Session(signer=bot, tokens=[root.token], audience=bank, door=Local(authority, embedded(bank))):
+        print(transfer(20))
+        try:
+            transfer(5000)
+        except DeniedError as denied:
+            print(denied.decision)
+
+Everything named here is pure: no file, socket or clock is touched but through what the caller hands in. Stores are in
+`chain.store`, clients, sessions and the guard in `chain.client`, the service in `chain.service`.
+"""
+
+from chain.anchor import TrustAnchor
+from chain.authority import Authority
+from chain.caller import Caller, Role, embedded
+from chain.catalog import Catalogue
+from chain.change import Issue, Revoke
+from chain.check import Settings
+from chain.decision import Decision, Effect
+from chain.errors import ChainError, DeniedError, ExcessError, InvalidTokenError, UnreachableError
+from chain.grant import Grant
+from chain.key import KeySigner, PublicKey, Signer
+from chain.principal import Principal
+from chain.reason import Reason
+from chain.request import Request
+from chain.token import Rules, Verifier
+
+__all__ = [
+    "Authority",
+    "Caller",
+    "Catalogue",
+    "ChainError",
+    "Decision",
+    "DeniedError",
+    "Effect",
+    "ExcessError",
+    "Grant",
+    "InvalidTokenError",
+    "Issue",
+    "KeySigner",
+    "Principal",
+    "PublicKey",
+    "Reason",
+    "Request",
+    "Revoke",
+    "Role",
+    "Rules",
+    "Settings",
+    "Signer",
+    "TrustAnchor",
+    "UnreachableError",
+    "Verifier",
+    "embedded",
+]

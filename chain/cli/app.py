@@ -1,0 +1,112 @@
+"""The command's outermost ring: which file holds which command, and what an error ends in.
+
+The law of this file: exit codes are a contract. 0 allowed or done, 1 denied, 2 wrong usage or configuration,
+3 unreachable or internal. An error is one line on stderr, never a traceback; an answer is on stdout.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from chain.cli.output import printable
+from chain.errors import (
+    ChainError,
+    ConfigurationError,
+    InvalidRequestError,
+    ResourceExhaustedError,
+    StoreError,
+    UnauthenticatedError,
+    UnreachableError,
+)
+from chain.reason import Reason
+
+OK, DENIED, USAGE, BROKEN = 0, 1, 2, 3
+
+_COMMANDS = {
+    "demo": ("demo", "Play one story through a real server, and check that it comes out as told."),
+    "serve": ("serve", "Run the gRPC service."),
+    "issue": ("issue", "Issue a root: an issuer's grant to the first agent."),
+    "delegate": ("delegate", "Hand a narrower grant on to the next agent."),
+    "check": ("check", "Ask whether a call is allowed, now."),
+    "explain": ("explain", "Ask as `check` does, and see every hop laid open."),
+    "revoke": ("revoke", "Revoke a delegation and everything beneath it."),
+    "verify": ("verify", "Judge a chain and a call offline: JSON in, JSON out."),
+    "inspect": ("inspect", "Explain a chain to a person: hops, what each narrowed, when it dies."),
+    "keygen": ("keygen", "Make a private key in a file of its own."),
+    "credential": ("credential", "Make a secret for a caller of the service, and the hash for its configuration."),
+}
+"""Command -> the module that holds it under its own name, and one line of help. The help's order."""
+
+_USAGE = (ConfigurationError, InvalidRequestError, UnauthenticatedError)
+_BROKEN = (UnreachableError, StoreError, ResourceExhaustedError)
+
+
+class _Commands(click.Group):
+    """Commands that are imported when they are called: `verify` must not wait for gRPC."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        found = getattr(import_module(f"chain.cli.{_COMMANDS[cmd_name][0]}"), cmd_name)
+        if not isinstance(found, click.Command):
+            raise TypeError(f"`{cmd_name}` is no command")
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+    def main(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401 - click's own signature
+        """Run a command and leave with its exit code."""
+        extra["standalone_mode"] = False
+        try:
+            code = super().main(*args, **extra)
+            sys.stdout.flush()
+        except click.exceptions.Exit as leave:
+            code = leave.exit_code
+        except (click.Abort, KeyboardInterrupt):
+            code = _complain("stopped", 130)
+        except click.ClickException as error:
+            code = _complain(error.format_message(), USAGE)
+        except BrokenPipeError:  # the reader has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = OK
+        except ChainError as error:
+            code = _complain(str(error), exit_code(error))
+        except Exception as error:  # noqa: BLE001 - the outermost ring: a traceback may hold tokens
+            code = _complain(f"failed: {type(error).__name__} ({Reason.INTERNAL.value})", BROKEN)
+        sys.exit(code if isinstance(code, int) else OK)
+
+
+def exit_code(error: ChainError) -> int:
+    """Return what a program ends with that this error ended."""
+    if isinstance(error, _USAGE):
+        return USAGE
+    if isinstance(error, _BROKEN) or error.reason is Reason.INTERNAL:
+        return BROKEN
+    return DENIED
+
+
+def _complain(text: str, code: int) -> int:
+    click.echo(f"chain: {printable(' '.join(text.split()))}", err=True)
+    return code
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="chain-authz", prog_name="chain")
+def main() -> None:
+    """The open authority for chains of agents.
+
+    Every hop from one agent to the next is a signed delegation that can only be narrower than the one before;
+    every action is decided afresh, against every hop of its chain.
+
+    Exit codes: 0 allowed or done, 1 denied, 2 usage or configuration, 3 unreachable or internal.
+    """

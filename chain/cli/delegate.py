@@ -1,0 +1,76 @@
+"""`chain delegate`: a narrower grant for the next agent, signed by its holder here."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from msgspec import UNSET
+
+from chain import mint, proof
+from chain.cli import options, remote, source
+from chain.cli.minting import print_minted, refusals
+from chain.cli.output import json_option
+from chain.delegation import Delegation
+from chain.errors import ConfigurationError
+from chain.identity import keyfile
+from chain.key import KeySigner
+
+
+@click.command()
+@source.chain_option
+@click.option(
+    "--key", type=click.Path(path_type=Path), required=True, metavar="KEYFILE", help="The holder's key file: signs."
+)
+@options.terms
+@remote.where
+@json_option
+def delegate(chain_file: str, key: Path, terms: options.Terms, where: remote.Where, *, as_json: bool) -> None:
+    """Hand a narrower grant on to the next agent's key, and print the chain that it holds then.
+
+    The holder signs here; with --server the child is also registered there. What asks for more than the parent
+    grants is refused, naming the field, what the parent grants and what was asked. A limit that is not named is
+    restated; a child never outlives its parent.
+    """
+    tokens, signer = source.tokens(chain_file), keyfile.load(key)
+    parent = mint.unverified(tokens[-1])
+    if parent.key != signer.key:
+        raise ConfigurationError(f"`{key}` is not the key that the chain's leaf was given to")
+    with refusals(as_json=as_json):
+        child = _child(parent, terms, signer)
+        revision = _registered(tokens, child, signer, where) if where.remote else None
+    print_minted([*tokens, child], revision, as_json=as_json)
+
+
+def _child(parent: Delegation, terms: options.Terms, signer: KeySigner) -> str:
+    now = time.time()
+    claims = mint.child_claims(
+        parent,
+        terms.given,
+        terms.holder,
+        jti=mint.uuid7(now, os.urandom(10)),
+        now=int(now),
+        lifetime=terms.lifetime,
+        max_depth=terms.max_depth,
+        audience=terms.audience or UNSET,
+    )
+    return mint.derive(parent, claims, signer)
+
+
+def _registered(tokens: Sequence[str], child: str, signer: KeySigner, where: remote.Where) -> int:
+    """Register a child with a service; return the ledger's revision."""
+    now = time.time()
+    with where.client() as client:
+        made = proof.make(
+            signer,
+            mint.unverified(tokens[-1]),
+            proof.DELEGATE,
+            {"child": mint.unverified(child).id},
+            audience=client.audience(),
+            jti=mint.uuid7(now, os.urandom(10)),
+            iat=int(now),
+        )
+        return client.delegate(tokens, child, made).revision

@@ -1,0 +1,65 @@
+"""`chain issue`: a root, by an issuer's key at hand or by a service that holds one."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import click
+
+from chain import mint, token
+from chain.anchor import TrustAnchor
+from chain.change import Issue
+from chain.cli import options, remote
+from chain.cli.minting import print_minted, refusals
+from chain.cli.output import json_option
+from chain.errors import ConfigurationError
+from chain.identity import keyfile
+from chain.token import Verifier
+
+
+@click.command()
+@options.terms
+@options.root_facts
+@click.option("--key", type=click.Path(path_type=Path), metavar="KEYFILE", help="Offline: the issuer's key file.")
+@click.option("--issuer", metavar="URI", help="Offline: the issuer's name, `iss` in the token.")
+@remote.where
+@json_option
+def issue(
+    terms: options.Terms,
+    facts: options.RootFacts,
+    key: Path | None,
+    issuer: str | None,
+    where: remote.Where,
+    *,
+    as_json: bool,
+) -> None:
+    """Issue a root grant to the first agent's key, and print its token.
+
+    Offline it is signed here, with --key for --issuer. With --server the service signs it and keeps a record.
+
+    \b
+    chain issue --to agent.jwk --key issuer.key --issuer https://issuer.example \\
+      --grant '{"tools":{"mail.read":{}}}' > root.chain
+    """  # noqa: D301 - click reads \b as a mark, not Python
+    order = facts.order(terms)
+    if where.remote:
+        if key is not None or issuer is not None:
+            raise ConfigurationError("--key and --issuer are for issuing offline; a service has its own")
+        with refusals(as_json=as_json), where.client() as client:
+            made = client.issue(order)
+        print_minted([made.token], made.revision, as_json=as_json)
+    elif key is None or issuer is None:
+        raise ConfigurationError("issuing offline needs --key and --issuer; else give --server")
+    else:
+        print_minted([_signed(order, key, issuer)], None, as_json=as_json)
+
+
+def _signed(order: Issue, key: Path, issuer: str) -> str:
+    """Sign a root, and verify it as any stranger would before it is handed out."""
+    signer = keyfile.load(key)
+    now = time.time()
+    text = token.sign(order.claims(issuer, mint.uuid7(now, os.urandom(10)), int(now)), signer)
+    Verifier([TrustAnchor(signer.key, issuer)]).verify([text])
+    return text

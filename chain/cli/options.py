@@ -1,0 +1,148 @@
+"""Options that several commands share, each group given to its command as one value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
+from typing import Any, TypeVar
+
+import click
+
+from chain import mint
+from chain.change import Issue
+from chain.cli import source
+from chain.cli.output import Seconds
+from chain.grant import Grant
+from chain.key import PublicKey
+
+T = TypeVar("T")
+Command = Callable[..., Any]
+Decorator = Callable[[Command], Command]
+
+
+def bundled(name: str, kind: type[Any], *options: Decorator) -> Decorator:
+    """Return a decorator that adds options and hands their values on as one.
+
+    Args:
+        name: of the command's parameter.
+        kind: a dataclass whose fields are the options' names.
+        options: from `click.option`, in the order of the help.
+    """
+
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def run(**values: Any) -> object:  # noqa: ANN401 - click's parameters
+            own = {field.name: values.pop(field.name) for field in fields(kind)}
+            return command(**values, **{name: kind(**own)})
+
+        decorated: Command = run
+        for option in reversed(options):
+            decorated = option(decorated)
+        return decorated
+
+    return decorate
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What is granted, to whom and for how long.
+
+    Attributes:
+        to: path of the holder's public JWK.
+        grant: JSON text, or a path.
+        lifetime: seconds.
+        max_depth: highest position of a descendant; None for the default.
+        audience: who may accept the token; empty for the default.
+    """
+
+    to: str
+    grant: str
+    lifetime: int
+    max_depth: int | None
+    audience: tuple[str, ...]
+
+    @property
+    def holder(self) -> PublicKey:
+        """The next holder's key."""
+        return source.public_key(self.to)
+
+    @property
+    def given(self) -> Grant:
+        """The grant."""
+        return mint.grant(source.json(self.grant, "--grant"))
+
+
+terms = bundled(
+    "terms",
+    Terms,
+    click.option("--to", required=True, metavar="JWKFILE", help="The next holder's public key."),
+    click.option("--grant", required=True, metavar="JSON|FILE|-", help='{"tools": {..}, "limits": {..}}'),
+    click.option("--lifetime", type=Seconds(), default="1h", show_default=True, help="90, 90s, 15m, 1h or 7d."),
+    click.option("--max-depth", type=click.IntRange(0, 64), help="Highest hop that may follow (root: 8 if not given)."),
+    click.option("--audience", multiple=True, metavar="URI", help="Who may accept the token; may be given again."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RootFacts:
+    """What a root says of its whole chain."""
+
+    sub: str | None
+    owner: str | None
+    task: str | None
+
+    def order(self, terms: Terms) -> Issue:
+        """Return the root to be issued."""
+        return Issue(
+            holder=terms.holder,
+            grant=terms.given,
+            lifetime=terms.lifetime,
+            max_depth=8 if terms.max_depth is None else terms.max_depth,
+            audience=terms.audience or None,
+            sub=self.sub,
+            owner=self.owner,
+            task=self.task,
+        )
+
+
+root_facts = bundled(
+    "facts",
+    RootFacts,
+    click.option("--sub", metavar="WHO", help="On whose behalf."),
+    click.option("--owner", metavar="WHO", help="The accountable person or team."),
+    click.option("--task", metavar="ID", help="The task, `txn` in the token."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call that is asked about, and what the agent states beside it."""
+
+    tool: str
+    arguments: str
+    purpose: str | None
+    intent: str | None
+    classification: str | None
+
+    @property
+    def args(self) -> dict[str, Any]:
+        """The arguments, decoded strictly."""
+        return source.json(self.arguments, "ARGUMENTS")
+
+    @property
+    def stated(self) -> dict[str, str]:
+        """What is stated beside tool and arguments."""
+        facts = {"purpose": self.purpose, "intent": self.intent, "classification": self.classification}
+        return {name: value for name, value in facts.items() if value is not None}
+
+
+call = bundled(
+    "call",
+    Call,
+    click.argument("tool"),
+    click.argument("arguments", default="{}", metavar="[JSON|FILE|-]"),
+    click.option("--purpose", metavar="NAME", help="The agent's declared purpose, dotted."),
+    click.option("--intent", metavar="DIGEST", help="Digest of the instruction that the agent works for."),
+    click.option("--classification", metavar="LABEL", help="Label of the data touched, by the enforcement point."),
+)

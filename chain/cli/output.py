@@ -1,0 +1,154 @@
+"""What is printed, and how.
+
+The law of this file: an answer goes to stdout, as text for a person or as one JSON value for a program. Names
+inside tokens are a stranger's words: a control character among them never reaches the terminal.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from chain.decision import Decision
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+WIDTH = 80
+"""Columns of text: what the narrowest terminal in use has."""
+
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+_ENDINGS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+def json_option(command: F) -> F:
+    """Add `--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")(command)
+
+
+def print_json(value: object) -> None:
+    """Print one JSON value on a line of its own."""
+    click.echo(msgspec.json.encode(value).decode())
+
+
+def printable(text: str) -> str:
+    """Return text with everything escaped that a terminal might obey."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def colour() -> bool:
+    """Tell whether colour is wanted: on a terminal only, and not against https://no-color.org."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def paint(text: str, fg: str, *, on: bool) -> str:
+    """Return text in a colour, where colour is on."""
+    return click.style(text, fg=fg) if on else text
+
+
+def wrapped(text: str, indent: str = "", more: str | None = None) -> str:
+    """Return a paragraph within `WIDTH` columns.
+
+    Args:
+        text: one paragraph; untrusted words are made printable.
+        indent: before the first line.
+        more: before the lines that follow; None takes `indent`.
+    """
+    follow = indent if more is None else more
+    return textwrap.fill(
+        printable(text), WIDTH, initial_indent=indent, subsequent_indent=follow, break_on_hyphens=False
+    )
+
+
+def moment(seconds: float) -> str:
+    """Return an instant in UTC, to the second; a number beyond the calendar stays a number."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    except (OverflowError, ValueError, OSError):
+        return f"{seconds:.0f} s after 1970"
+
+
+def span(seconds: float) -> str:
+    """Return a length of time in its two largest units."""
+    left, parts = int(abs(seconds)), []
+    for size, unit in _UNITS:
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2]) or "0 s"
+
+
+class Seconds(click.ParamType[int]):
+    """A length of time: a number of seconds, or a number with s, m, h or d."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401
+        """Return seconds."""
+        if isinstance(value, int):
+            return value
+        number, unit = (value[:-1], value[-1:]) if value[-1:] in _ENDINGS else (value, "s")
+        if not (number.isascii() and number.isdigit() and int(number) > 0):
+            self.fail(f"`{value}` is no time; write 90, 90s, 15m, 1h or 7d", param, ctx)
+        return int(number) * _ENDINGS[unit]
+
+
+def decision_data(decision: Decision) -> dict[str, Any]:
+    """Return a decision for `--json`: the members of `chain verify`, and what the ledger says of it."""
+    data: dict[str, Any] = {
+        "effect": decision.effect.value,
+        "reason": decision.reason.value,
+        "hop": decision.hop,
+        "findings": [{"reason": f.reason.value, "hop": f.hop, "detail": f.detail} for f in decision.findings],
+    }
+    if decision.id:
+        data |= {"id": decision.id, "revision": decision.revision}
+    return data
+
+
+def print_decision(decision: Decision, *, as_json: bool) -> None:
+    """Print a decision with all its findings."""
+    if as_json:
+        print_json(decision_data(decision))
+        return
+    at = "" if decision.hop is None else f" at hop {decision.hop}"
+    why = "" if decision.allowed else f": {decision.reason.value}{at}"
+    click.echo(paint(decision.effect.value, "green" if decision.allowed else "red", on=colour()) + why)
+    for finding in decision.findings:
+        click.echo(wrapped(str(finding), "  ", "    "))
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int]) -> str:
+    """Return rows under headings, each cell wrapped to its column.
+
+    Args:
+        headings: one a column.
+        rows: as many cells as headings each.
+        widths: columns of text for each; with two between neighbours they should come to at most `WIDTH`.
+    """
+    rule = "  ".join("-" * width for width in widths)
+    lines = [_line(headings, widths), rule]
+    lines += [_line(row, widths) for row in rows]
+    return "\n".join(lines)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    wraps = [textwrap.wrap(printable(cell), width) or [""] for cell, width in zip(cells, widths, strict=True)]
+    height = max(map(len, wraps))
+    padded = [[*wrap, *[""] * (height - len(wrap))] for wrap in wraps]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in zip(*padded, strict=True)
+    )
+
+
+def pairs(values: Mapping[str, str]) -> str:
+    """Return names and values in two columns."""
+    width = max(map(len, values), default=0) + 2
+    return "\n".join(wrapped(value, name.ljust(width), " " * width) for name, value in values.items() if value)

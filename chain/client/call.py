@@ -1,0 +1,205 @@
+"""Each RPC once: the message that asks, and how its reply is read. Both clients send these.
+
+The law of this file: a reply that is not understood permits nothing. A question is sent once; a change may be sent
+again under the idempotency key that it has, and never with another.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+
+from google.protobuf.message import Message
+
+from chain.base64url import b64encode
+from chain.change import Issue, Revoke
+from chain.decision import Decision, Effect
+from chain.desk import Presented
+from chain.errors import ChainError, UnreachableError
+from chain.explain import Explanation
+from chain.key import PublicKey
+from chain.principal import Principal
+from chain.reason import Reason
+from chain.request import Request
+from chain.v1 import (
+    authorization_pb2,
+    authorization_pb2_grpc,
+    delegation_pb2,
+    delegation_pb2_grpc,
+    info_pb2,
+    info_pb2_grpc,
+)
+from chain.view import Delegated, Enrolled, Query, Revoked
+from chain.wire import convert
+from chain.wire.status import item_error_from
+
+R = TypeVar("R")
+
+Answer: TypeAlias = Decision | ChainError
+"""Of one item of a batch: what was decided, or why nothing was."""
+
+PAUSES = (0.05, 0.2)
+"""Seconds before a change is sent again: once for a lost connection, once more for a server that restarts."""
+
+_SEMANTICS: dict[Effect | None, authorization_pb2.BatchSemantic.ValueType] = {
+    None: authorization_pb2.BATCH_SEMANTIC_EXECUTE_ALL,
+    Effect.DENY: authorization_pb2.BATCH_SEMANTIC_DENY_ON_FIRST_DENY,
+    Effect.ALLOW: authorization_pb2.BATCH_SEMANTIC_PERMIT_ON_FIRST_PERMIT,
+}
+
+
+class Listing(NamedTuple):
+    """A page of delegations.
+
+    Attributes:
+        delegations: ordered by revision; without their tokens, which belong to the holders.
+        next: pass it on for the next page; empty at the end.
+        revision: that the page was read at.
+    """
+
+    delegations: tuple[Delegated, ...]
+    next: str
+    revision: int
+
+
+class Call(NamedTuple, Generic[R]):
+    """One RPC, ready to be sent.
+
+    Attributes:
+        method: its name.
+        message: what is sent.
+        read: makes the value of the reply; raises for a denial.
+        pauses: seconds to wait before each time that it may be sent again.
+    """
+
+    method: str
+    message: Message
+    read: Callable[[Any], R]
+    pauses: tuple[float, ...] = ()
+
+    def answer(self, reply: object) -> R:
+        """Return what the reply says.
+
+        Raises:
+            ChainError: it is not understood, or it is a denial.
+        """
+        try:
+            return self.read(reply)
+        except (ValueError, TypeError):
+            raise ChainError(f"the reply to {self.method} is not understood", Reason.INTERNAL) from None
+
+    def pause(self, attempt: int, error: ChainError, left: float) -> float:
+        """Return how many seconds to wait before sending again.
+
+        Args:
+            attempt: how often it was sent, from 0.
+            error: how that ended.
+            left: seconds until the caller's deadline.
+
+        Raises:
+            ChainError: that error, where it may not be sent again.
+        """
+        lost = isinstance(error, UnreachableError)
+        if not lost or attempt >= len(self.pauses) or self.pauses[attempt] >= left:
+            raise error
+        return self.pauses[attempt]
+
+
+def methods(channel: Any) -> dict[str, Any]:  # noqa: ANN401 - the two kinds of channel share no type
+    """Return method name -> what sends it, for a channel of either kind."""
+    authorization = authorization_pb2_grpc.AuthorizationServiceStub(channel)
+    delegation = delegation_pb2_grpc.DelegationServiceStub(channel)
+    info = info_pb2_grpc.ServerInfoServiceStub(channel)
+    return {**vars(authorization), **vars(delegation), **vars(info)}
+
+
+def fresh_key() -> str:
+    """Return an idempotency key that nobody used."""
+    return b64encode(os.urandom(16))
+
+
+def asked(presented: Presented | None, request: Request, at_least: int = 0) -> authorization_pb2.CheckRequest:
+    """Return the message of one question; a request that names its holder leaves the proof to the channel."""
+    return convert.check_to(presented, request, channel=request.holder is not None, at_least=at_least)
+
+
+def check(presented: Presented, request: Request, at_least: int) -> Call[Decision]:
+    """Ask for one decision."""
+    return Call("Check", asked(presented, request, at_least), lambda reply: convert.decision_from(reply.decision))
+
+
+def batch_check(calls: Sequence[tuple[Presented, Request]], at_least: int, stop: Effect | None) -> Call[list[Answer]]:
+    """Ask for many decisions; a chain that all share travels once."""
+    chains = {presented if isinstance(presented, bytes) else tuple(presented) for presented, _ in calls}
+    shared = chains.pop() if len(chains) == 1 else None
+    items = [asked(None if shared else presented, request, at_least) for presented, request in calls]
+    message = authorization_pb2.BatchCheckRequest(
+        items=items, semantic=_SEMANTICS[stop], chain=convert.chain_to(shared) if shared else None
+    )
+
+    def read(reply: authorization_pb2.BatchCheckResponse) -> list[Answer]:
+        if len(reply.results) > len(items) or (stop is None and len(reply.results) < len(items)):
+            raise ValueError("not one result an item")
+        return [_outcome(result) for result in reply.results]
+
+    return Call("BatchCheck", message, read)
+
+
+def _outcome(result: authorization_pb2.CheckResult) -> Answer:
+    if result.WhichOneof("outcome") == "error":
+        return item_error_from(result.error)
+    return convert.decision_from(result.decision)  # where neither is set: a denial
+
+
+def explain(presented: Presented, request: Request) -> Call[Explanation]:
+    """Ask how a decision comes about."""
+    message = authorization_pb2.ExplainRequest(check=asked(presented, request))
+    return Call("Explain", message, convert.explanation_from)
+
+
+def issue(order: Issue, key: str | None) -> Call[Delegated]:
+    """Ask for a root."""
+    return Call("Issue", convert.issue_to(order, key or fresh_key()), convert.issued_from, PAUSES)
+
+
+def delegate(parent: Presented, child: str, proof: str | None, key: str | None) -> Call[Delegated]:
+    """Present a child."""
+    message = convert.delegate_to(parent, child, proof, key or fresh_key(), channel=proof is None)
+    return Call("Delegate", message, lambda reply: convert.delegated_from(reply, child), PAUSES)
+
+
+def revoke(
+    order: Revoke, standing: Presented | None, proof: str | None, key: str | None, *, dry_run: bool
+) -> Call[Revoked]:
+    """Ask to revoke."""
+    channel = standing is not None and proof is None
+    message = convert.revoke_to(order, standing, proof, key or fresh_key(), channel=channel, dry_run=dry_run)
+    return Call("Revoke", message, convert.revoked_from, PAUSES)
+
+
+def get(digest: bytes) -> Call[Delegated]:
+    """Ask for one delegation."""
+    message = delegation_pb2.GetDelegationRequest(digest=digest)
+    return Call("GetDelegation", message, lambda reply: convert.delegation_from(reply.delegation))
+
+
+def find(query: Query, page: str) -> Call[Listing]:
+    """Ask for a page of delegations."""
+
+    def read(reply: delegation_pb2.ListDelegationsResponse) -> Listing:
+        found = tuple(map(convert.delegation_from, reply.delegations))
+        return Listing(found, reply.next_page_token, reply.revision)
+
+    return Call("ListDelegations", convert.query_to(query, page), read)
+
+
+def enrol(holder: PublicKey, principal: Principal, key: str | None) -> Call[Enrolled]:
+    """State who holds a key."""
+    message = convert.enrol_to(holder, principal, key or fresh_key())
+    return Call("Enrol", message, lambda reply: convert.enrolled_from(reply, principal), PAUSES)
+
+
+def info() -> Call[convert.ServerInfo]:
+    """Ask what the server is."""
+    return Call("GetServerInfo", info_pb2.GetServerInfoRequest(), convert.info_from)

@@ -1,0 +1,215 @@
+"""A session: on whose authority the code that runs now calls tools. One is active, or no tool runs.
+
+The law of this file: the active session lives in a context variable, so that every task and every thread has its
+own and nothing that a model sees carries it. `check` tells; `require` lets through only what was allowed with every
+obligation kept, and turns whatever else happens into one generic denial.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Self, TypeAlias
+
+from chain.client.door import AsyncDoor, Door
+from chain.client.holding import LIFETIME, Handover, Holding, order
+from chain.decision import Decision, Finding, Obligation, denied
+from chain.errors import ChainError, DeniedError
+from chain.grant import Grant
+from chain.jcs import Json
+from chain.key import PublicKey
+from chain.reason import Reason
+from chain.view import Revoked
+
+Keeper: TypeAlias = Callable[[Obligation], object]
+"""Keeps one kind of obligation before the tool runs, and returns True once it is kept; nothing else counts."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class _Active(Holding):
+    """What both kinds of session share: keepers of obligations, and being the active one.
+
+    Attributes:
+        keepers: obligation id -> what keeps it; one that is not here is a denial.
+    """
+
+    keepers: Mapping[str, Keeper] = field(default_factory=dict)
+
+    def _enter(self) -> None:
+        _stack.set((*_stack.get(), self))
+
+    def _leave(self) -> None:
+        """Take this session off, wherever it stands: a generator may be closed while another one is active."""
+        stack = _stack.get()
+        last = max((place for place, other in enumerate(stack) if other is self), default=None)
+        if last is not None:
+            _stack.set((*stack[:last], *stack[last + 1 :]))
+
+    def _refusal(self, reason: Reason, detail: str) -> DeniedError:
+        return refusal(reason, detail, self.clock())
+
+    def _failure(self, error: Exception) -> DeniedError:
+        """Return the denial for a check that did not come to an answer."""
+        if isinstance(error, DeniedError):
+            return error
+        if isinstance(error, ChainError):
+            return self._refusal(error.reason, error.detail)
+        if isinstance(error, ValueError):  # not its text: that may quote an argument
+            return self._refusal(Reason.REQUEST_INVALID, "the arguments are not JSON values, or a name is malformed")
+        return self._refusal(Reason.INTERNAL, f"the check failed with {type(error).__name__}")
+
+    def _answer(self, given: object) -> Decision:
+        """Return a decision that allows; a door that hands back anything else denies."""
+        if not isinstance(given, Decision):
+            raise self._refusal(Reason.INTERNAL, f"the door answered with {type(given).__name__}")
+        given.require()
+        return given
+
+    def _keeper(self, obligation: Obligation) -> Keeper:
+        keeper = self.keepers.get(obligation.id)
+        if keeper is None:
+            raise self._refusal(Reason.OBLIGATION_UNKNOWN, f"nothing here keeps the obligation `{obligation.id}`")
+        return keeper
+
+    def _kept(self, obligation: Obligation, answer: object) -> None:
+        if answer is not True:
+            raise self._refusal(Reason.OBLIGATION_UNKNOWN, f"the obligation `{obligation.id}` was not kept")
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class Session(_Active):
+    """On whose authority tools are called; ``with session:`` makes it the active one.
+
+    Attributes:
+        door: the way to the authority.
+    """
+
+    door: Door
+
+    def check(self, tool: str, arguments: Mapping[str, Json]) -> Decision:
+        """Return the decision on one call. It is for this one call, and for now.
+
+        Raises:
+            UnreachableError: no answer in time.
+            ValueError: the arguments are not JSON values.
+        """
+        return self.door.check(self.presented, self.asking(tool, arguments))
+
+    def require(self, tool: str, arguments: Mapping[str, Json]) -> Decision:
+        """Return where the call is allowed and every obligation of the decision is kept.
+
+        Raises:
+            DeniedError: in every other case, whatever it is.
+        """
+        try:
+            decision = self._answer(self.check(tool, arguments))
+            chosen = [(obligation, self._keeper(obligation)) for obligation in decision.obligations]
+            for obligation, keep in chosen:
+                self._kept(obligation, keep(obligation))
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong, the tool does not run
+            raise self._failure(error) from None
+        return decision
+
+    def delegate(
+        self, holder: PublicKey, grant: Grant, lifetime: int = LIFETIME, max_depth: int | None = None
+    ) -> Handover:
+        """Hand some of this holder's authority to another key, and register it.
+
+        Args:
+            holder: the next agent's key.
+            grant: tools, and the limits that are narrowed; the others are restated.
+            lifetime: seconds, clamped to this chain's own end.
+            max_depth: a lower ceiling on further hops; None keeps this chain's.
+
+        Raises:
+            ExcessError: the grant asks for more than this holder has.
+            DeniedError: the authority refused.
+            UnreachableError: no answer in time.
+        """
+        ordered = self.handing(holder, grant, self.authority or self.door.audience(), lifetime, max_depth)
+        delegated = self.door.delegate(ordered.presented, ordered.subject, ordered.proof, ordered.key)
+        return self.handed(ordered, delegated)
+
+    def revoke(self, target: str | None = None, cause: str = "", *, dry_run: bool = False) -> Revoked:
+        """Revoke this holder's own delegation, or one beneath it, with all that hangs from it.
+
+        Args:
+            target: the delegation's id; None for the own one.
+            cause: why, for the record.
+            dry_run: only tell what would fall.
+
+        Raises:
+            NotFoundError: no such delegation beneath this one.
+            DeniedError: the authority refused.
+            UnreachableError: no answer in time.
+        """
+        ordered = self.revoking(target, self.authority or self.door.audience())
+        asked = order(ordered, cause)
+        return self.door.revoke(asked, ordered.presented, ordered.proof, dry_run=dry_run, key=ordered.key)
+
+    def __enter__(self) -> Self:
+        self._enter()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._leave()
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class AsyncSession(_Active):
+    """The same for asyncio; ``async with session:`` makes it the active one."""
+
+    door: AsyncDoor
+
+    async def check(self, tool: str, arguments: Mapping[str, Json]) -> Decision:
+        """As `Session.check`."""
+        return await self.door.check(self.presented, self.asking(tool, arguments))
+
+    async def require(self, tool: str, arguments: Mapping[str, Json]) -> Decision:
+        """As `Session.require`; a keeper may return an awaitable."""
+        try:
+            decision = self._answer(await self.check(tool, arguments))
+            chosen = [(obligation, self._keeper(obligation)) for obligation in decision.obligations]
+            for obligation, keep in chosen:
+                answer = keep(obligation)
+                self._kept(obligation, await answer if isinstance(answer, Awaitable) else answer)
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong, the tool does not run
+            raise self._failure(error) from None
+        return decision
+
+    async def delegate(
+        self, holder: PublicKey, grant: Grant, lifetime: int = LIFETIME, max_depth: int | None = None
+    ) -> Handover:
+        """As `Session.delegate`."""
+        ordered = self.handing(holder, grant, self.authority or await self.door.audience(), lifetime, max_depth)
+        delegated = await self.door.delegate(ordered.presented, ordered.subject, ordered.proof, ordered.key)
+        return self.handed(ordered, delegated)
+
+    async def revoke(self, target: str | None = None, cause: str = "", *, dry_run: bool = False) -> Revoked:
+        """As `Session.revoke`."""
+        ordered = self.revoking(target, self.authority or await self.door.audience())
+        asked = order(ordered, cause)
+        return await self.door.revoke(asked, ordered.presented, ordered.proof, dry_run=dry_run, key=ordered.key)
+
+    async def __aenter__(self) -> Self:
+        self._enter()
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        self._leave()
+
+
+_stack: ContextVar[tuple[_Active, ...]] = ContextVar("chain_sessions", default=())
+
+
+def active() -> Session | AsyncSession | None:
+    """Return the session that is active in this task or thread, or None."""
+    stack = _stack.get()
+    top = stack[-1] if stack else None
+    return top if isinstance(top, Session | AsyncSession) else None
+
+
+def refusal(reason: Reason, detail: str, at: float) -> DeniedError:
+    """Return the denial that an enforcement point gives by itself; nothing of it stands in the ledger."""
+    return DeniedError(denied(Finding(reason=reason, hop=None, detail=detail), at=at))

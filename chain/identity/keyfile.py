@@ -1,0 +1,135 @@
+"""Private keys in files: one JSON Web Key a file, one file an agent or issuer (RFC 7517, RFC 8037).
+
+The law of this file: a key that others may read is no key. A file is made with mode 0600 and never over another;
+one that group or world may touch is refused, and so is one whose public half is not its own.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric import ec
+from msgspec import UNSET, UnsetType
+
+from chain import jcs
+from chain.base64url import b64decode, b64encode
+from chain.errors import ConfigurationError
+from chain.key import Algorithm, Jwk, KeySigner, PublicKey
+
+MAX_FILE = 16 * 1024
+"""Bytes of a key file: a private JWK has about 200, and a wrong path may name anything."""
+
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+
+
+class PrivateJwk(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A private key as it stands in a file. Its text form never shows `d`."""
+
+    kty: Literal["OKP", "EC"]
+    crv: Literal["Ed25519", "P-256"]
+    x: str
+    d: str
+    y: str | UnsetType = UNSET
+    kid: str | UnsetType = UNSET
+    alg: str | UnsetType = UNSET
+    use: str | UnsetType = UNSET
+
+    def __repr__(self) -> str:
+        return f"PrivateJwk({self.crv}, x={self.x!r})"
+
+    def signer(self) -> KeySigner:
+        """Return what signs with this key.
+
+        Raises:
+            ValueError: a member does not fit the others; the message holds none of them.
+        """
+        public = PublicKey.from_jwk(Jwk(self.kty, self.crv, self.x, self.y, self.kid, self.alg, self.use))
+        secret = b64decode(self.d.encode())
+        if len(secret) != 32:
+            raise ValueError("`d` is not 32 bytes")
+        signer = KeySigner.from_seed(secret) if public.alg == "EdDSA" else KeySigner(_p256(secret))
+        if signer.key != public:
+            raise ValueError("`d` is another key's than `x`")
+        return signer
+
+
+_decode = msgspec.json.Decoder(PrivateJwk).decode
+
+
+def generate(algorithm: Algorithm = "EdDSA", entropy: Callable[[int], bytes] = os.urandom) -> PrivateJwk:
+    """Return a fresh private key.
+
+    Args:
+        algorithm: EdDSA (Ed25519) or ES256 (P-256).
+        entropy: gives that many unguessable bytes.
+    """
+    secret = entropy(32)
+    if algorithm == "EdDSA":
+        public = KeySigner.from_seed(secret).key.jwk
+        return PrivateJwk(kty="OKP", crv="Ed25519", x=public.x, d=b64encode(secret))
+    while not 0 < int.from_bytes(secret, "big") < _P256_ORDER:  # FIPS 186-5 A.2.2, testing candidates
+        secret = entropy(32)
+    public = KeySigner(_p256(secret)).key.jwk
+    return PrivateJwk(kty="EC", crv="P-256", x=public.x, y=public.y, d=b64encode(secret))
+
+
+def save(path: Path, private: PrivateJwk) -> None:
+    """Write a key to a file that did not exist, readable by its owner alone, and make it durable.
+
+    Raises:
+        ConfigurationError: the file exists, or cannot be written.
+    """
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(file.fileno(), 0o600)  # the umask may have taken the owner's own bits
+            file.write(msgspec.json.encode(private) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise ConfigurationError(f"key file `{path}`: {_why(error)}") from None
+
+
+def load(path: Path) -> KeySigner:
+    """Return what signs with the key in a file.
+
+    Raises:
+        ConfigurationError: no such file, readable by others, or not a private JWK of an accepted type.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a FIFO in its place must not hang
+        with os.fdopen(handle, "rb") as file:
+            _require_private(path, os.fstat(file.fileno()))
+            data = file.read(MAX_FILE + 1)
+    except OSError as error:
+        raise ConfigurationError(f"key file `{path}`: {_why(error)}") from None
+    if len(data) > MAX_FILE:
+        raise ConfigurationError(f"key file `{path}`: more than {MAX_FILE} bytes")
+    try:
+        private = _decode(data)
+        jcs.refuse_duplicates(data)
+        return private.signer()
+    except ValueError as error:
+        raise ConfigurationError(f"key file `{path}`: not a private key that is accepted: {error}") from None
+
+
+def _require_private(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise ConfigurationError(f"key file `{path}`: not a regular file")
+    if status.st_mode & _OTHERS:
+        mode = stat.S_IMODE(status.st_mode)
+        raise ConfigurationError(f"key file `{path}`: others may use it (mode {mode:04o}); make it 0600")
+
+
+def _p256(secret: bytes) -> ec.EllipticCurvePrivateKey:
+    return ec.derive_private_key(int.from_bytes(secret, "big"), ec.SECP256R1())
+
+
+def _why(error: OSError) -> str:
+    return error.strerror or type(error).__name__

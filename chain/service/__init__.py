@@ -1,0 +1,1 @@
+"""The gRPC service over an `Authority`: authenticates, checks roles, converts, answers. It decides nothing itself."""

@@ -1,0 +1,219 @@
+"""What a server is told: flags, environment and one TOML file.
+
+The law of this file: values only, each with its bound and its description; nothing is opened here. What is unknown
+is refused, because a setting that is silently ignored is a server that is weaker than its owner thinks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    CliSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from chain.caller import Role
+from chain.check import MAX_LIFETIME
+from chain.containment import Profile
+from chain.errors import ConfigurationError
+from chain.grant import LABELS
+from chain.principal import Kind
+
+PREFIX = "CHAIN_SERVE_"
+"""Of every environment variable that is read."""
+
+MEGABYTE = 1 << 20
+
+_Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+_Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+_Text = Annotated[str, Field(min_length=1, max_length=1024)]
+_Jwk: TypeAlias = dict[str, Any]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Keyed(_Strict):
+    """Something that has a public key: the JWK itself, or the name of a file that holds it."""
+
+    jwk: _Jwk | None = Field(None, description="the public key as a JWK")
+    jwk_file: Path | None = Field(None, description="file with the public key as a JWK")
+
+
+class CeilingSettings(_Strict):
+    """What the roots of one anchor may ask for (`chain.anchor.Ceiling`); what is absent does not restrict."""
+
+    tools: frozenset[str] | None = Field(None, description="names of tools")
+    classes: frozenset[Literal["read", "write", "act"]] | None = Field(None, description="action classes")
+    classification: str | None = Field(None, description="highest data label")
+    subjects: frozenset[str] | None = Field(None, description="values of `sub`")
+    lifetime: int | None = Field(None, gt=0, le=MAX_LIFETIME, description="longest life of a root, seconds")
+
+
+class AnchorSettings(_Keyed):
+    """A key that roots may be signed with."""
+
+    iss: _Text | None = Field(None, description="the only issuer it may speak for; absent: any")
+    ceiling: CeilingSettings = Field(CeilingSettings(), description="what its roots may ask for")
+
+
+class CredentialSettings(_Strict):
+    """One bearer secret, by its SHA-256."""
+
+    sha256: _Hex = Field(description="SHA-256 of the secret, hexadecimal")
+    not_after: AwareDatetime | None = Field(None, description="when it ends")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: object) -> object:
+        return {"sha256": value} if isinstance(value, str) else value
+
+
+class CallerSettings(_Keyed):
+    """Somebody who may call, and what for."""
+
+    name: _Name = Field(description="stands in the ledger and the log, and names the socket")
+    roles: frozenset[Role] = Field(min_length=1, description="what it may do")
+    credentials: tuple[CredentialSettings, ...] = Field((), description="its secrets; several while one is replaced")
+    audience: _Text | None = Field(None, description="the enforcement point that it is: `aat_aud` of proofs to it")
+    thumbprint: str | None = Field(None, description="of an agent's own key, instead of the key")
+    socket: bool = Field(default=False, description="give it a unix socket of its own")
+
+
+class AgentSettings(_Keyed):
+    """A key to be enrolled when the server starts."""
+
+    id: str = Field(description="SPIFFE-style id")
+    kind: Kind = Field("agent", description="human, agent or service")
+    owner: str = Field(description="accountable person or team")
+    under: str | None = Field(None, description="thumbprint of the agent that this worker belongs to")
+
+
+class ServeSettings(BaseSettings):
+    """Serve an authority over gRPC.
+
+    Settings come from flags, from the environment (CHAIN_SERVE_LISTEN and so on) and from a TOML file, in this
+    order of precedence. Lists and tables are JSON on the command line and in the environment.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        extra="forbid",
+        frozen=True,
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_hide_none_type=True,
+    )
+
+    config: Path | None = Field(None, description="TOML file with these settings")
+    listen: str = Field("127.0.0.1:50051", description="host:port; port 0 takes a free one; empty: sockets only")
+    tls_cert: Path | None = Field(None, description="PEM file, certificate chain")
+    tls_key: Path | None = Field(None, description="PEM file, private key; readable by its owner only")
+    sockets: Path | None = Field(None, description="directory for the callers' own sockets, mode 0700")
+    ledger: Literal["memory"] | Path = Field(description="directory of the ledger, or `memory` to keep nothing")
+    all_synced: bool = Field(default=False, description="let read decisions, too, survive power loss before the answer")
+    audience: _Text = Field(description="this authority's own audience: `aat_aud` of proofs for Delegate and Revoke")
+    issuer: _Text | None = Field(None, description="URI of the issuer of the roots that are made here")
+    issuer_key: Path | None = Field(None, description="file with the issuer's private JWK, mode 0600")
+    anchors: tuple[AnchorSettings, ...] = Field((), description="keys that roots may be signed with")
+    catalogue: Path | None = Field(None, description="TOML or JSON file: tool -> class, sensitivity, target, label")
+    labels: tuple[str, ...] = Field(LABELS, min_length=1, description="data labels, lowest first")
+    profile: Profile = Field(Profile.SOUND, description="how containment is judged, and how strict proofs are")
+    max_lifetime: int = Field(MAX_LIFETIME, gt=0, le=MAX_LIFETIME, description="longest life of any token, seconds")
+    default_lifetime: int = Field(3600, gt=0, description="life of a root that asks for none, seconds")
+    callers: tuple[CallerSettings, ...] = Field((), description="who may call, and what for")
+    agents: tuple[AgentSettings, ...] = Field((), description="keys to be enrolled at the start")
+    reflection: bool = Field(default=False, description="describe the services to authenticated callers")
+    max_message_bytes: int = Field(4 * MEGABYTE, ge=65536, le=64 * MEGABYTE, description="bytes of one message")
+    max_concurrent_rpcs: int = Field(1000, gt=0, description="calls at once, on each listener; more are refused")
+    max_connection_age: int = Field(3600, gt=0, description="seconds until a connection is asked to reconnect")
+    drain: float = Field(10, ge=0, description="seconds that calls have to end when the server stops")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="info: a line for each call")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read what is given here only: no `.env` file that happens to lie about."""
+        return (init_settings,)
+
+
+def load(args: Sequence[str]) -> ServeSettings:
+    """Return the settings that flags, environment and file give together.
+
+    Args:
+        args: the command line after the command's name. ``--help`` prints the help and exits.
+
+    Raises:
+        ConfigurationError: an unknown key, or a value that is out of its bounds.
+    """
+    file = _file(args)
+    _refuse_unknown_environment()
+
+    class Loaded(ServeSettings):
+        """Adds the sources of this one call."""
+
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            """Flags before environment before file."""
+            flags = CliSettingsSource[Any](
+                ServeSettings, cli_prog_name="chain serve", cli_parse_args=list(args), cli_enforce_required=False
+            )
+            return flags, env_settings, InitSettingsSource(settings_cls, init_kwargs=file)
+
+    try:
+        return Loaded()
+    except ValidationError as error:
+        raise ConfigurationError(explain(error)) from None
+    except SettingsError as error:
+        raise ConfigurationError(str(error)) from None
+
+
+def explain(error: ValidationError) -> str:
+    """Say what is wrong with the settings, without repeating any value."""
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(f"`{'.'.join(map(str, fault['loc']))}`: {fault['msg']}" for fault in faults)
+
+
+def _file(args: Sequence[str]) -> dict[str, Any]:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", type=Path)
+    named = parser.parse_known_args(list(args))[0].config or os.environ.get(f"{PREFIX}CONFIG")
+    if not named:
+        return {}
+    try:
+        with Path(named).open("rb") as file:
+            return tomllib.load(file)
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"config file `{named}`: {error}") from None
+
+
+def _refuse_unknown_environment() -> None:
+    known = {f"{PREFIX}{name}".upper() for name in ServeSettings.model_fields}
+    unknown = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
+    if unknown:
+        raise ConfigurationError(f"unknown settings in the environment: {', '.join(unknown)}")

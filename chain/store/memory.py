@@ -1,0 +1,178 @@
+"""The store of the tests: all in memory, written in the caller's thread, gone with the object."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+from chain.errors import StoreError
+from chain.ledger import envelope, leaf_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from chain.ledger import Batch, DelegationRow, EnrolmentRow, NonceRow, ReplyRow, RevocationRow, Write
+
+_by_revision = attrgetter("revision", "digest")
+_ancestors_first = attrgetter("revision", "depth")
+
+
+class MemoryStore:
+    """Implements `chain.ledger.Store`; every commit has resolved when `commit` returns."""
+
+    def __init__(self) -> None:
+        """Start with an empty ledger."""
+        self._lock = threading.RLock()  # prepare may read the store
+        self._failure: str | None = None
+        self._records: list[tuple[str, bytes, bytes]] = []
+        self._delegations: dict[bytes, DelegationRow] = {}
+        self._names: dict[tuple[str, str], bytes] = {}
+        self._revocations: dict[bytes, RevocationRow] = {}
+        self._nonces: dict[tuple[bytes, str], NonceRow] = {}
+        self._enrolments: dict[str, EnrolmentRow] = {}
+        self._replies: dict[tuple[str, str, str], ReplyRow] = {}
+
+    @property
+    def head(self) -> int:
+        """The last revision written, 0 when there is none."""
+        return len(self._records)
+
+    @property
+    def synced(self) -> int:
+        """The head: nothing here outlives the process, so nothing waits."""
+        return self.head
+
+    def commit(self, batch: Batch) -> Future[int]:
+        """Write a batch; see `chain.ledger.Store.commit`."""
+        future: Future[int] = Future()
+        with self._lock:
+            if self._failure is not None:
+                future.set_exception(StoreError(self._failure))
+                return future
+            try:
+                write = batch.prepare(self.head + 1)
+            except Exception as error:  # noqa: BLE001 - the batch's own refusal, of any kind, is its caller's
+                future.set_exception(error)
+                return future
+            try:
+                self._write(write)
+            except StoreError as error:
+                self._failure = f"the ledger stopped and must be opened again: {error.detail}"
+                future.set_exception(StoreError(self._failure))
+            else:
+                future.set_result(self.head)
+        return future
+
+    def _write(self, write: Write) -> None:
+        first = self.head + 1
+        kinds = [envelope(data, first + place).kind for place, data in enumerate(write.records)]
+        self._records += [(kind, data, leaf_hash(data)) for kind, data in zip(kinds, write.records, strict=True)]
+        for delegation in sorted(write.delegations, key=_ancestors_first):
+            self._delegations.setdefault(delegation.digest, delegation)
+            self._names.setdefault((delegation.issuer, delegation.jti), delegation.digest)
+        for revocation in write.revocations:
+            self._revocations.setdefault(revocation.digest, revocation)
+        for nonce in write.nonces:
+            known = self._nonces.get((nonce.digest, nonce.jti))
+            if known is None or known.expires < nonce.expires:
+                self._nonces[nonce.digest, nonce.jti] = nonce
+        self._enrolments.update((row.thumbprint, row) for row in write.enrolments)
+        self._replies.update(((row.caller, row.method, row.key), row) for row in write.replies)
+
+    def delegation(self, digest: bytes) -> DelegationRow | None:
+        """Return the delegation of that digest."""
+        return self._delegations.get(digest)
+
+    def named(self, issuer: str, jti: str) -> bytes | None:
+        """Return the digest of the first delegation that bears this `iss` and `jti`."""
+        return self._names.get((issuer, jti))
+
+    def children(self, digest: bytes) -> list[bytes]:
+        """Return the digests right under that one, ordered by revision, digest."""
+        with self._lock:
+            rows = [row for row in self._delegations.values() if row.parent == digest]
+        return [row.digest for row in sorted(rows, key=_by_revision)]
+
+    def delegations(
+        self,
+        *,
+        now: int | None = None,
+        holder: str | None = None,
+        task: str | None = None,
+        under: bytes | None = None,
+        after: int = 0,
+        limit: int = 1000,
+    ) -> list[DelegationRow]:
+        """Return a page of delegations; see `chain.ledger.Store.delegations`."""
+        if limit < 1:
+            return []
+        with self._lock:
+            rows = sorted(self._delegations.values(), key=_by_revision)
+        beneath = None if under is None else self._beneath(under)
+        found = [
+            row
+            for row in rows
+            if row.revision > after
+            and (now is None or row.exp > now)
+            and (holder is None or row.holder == holder)
+            and (task is None or row.task == task)
+            and (beneath is None or row.digest in beneath)
+        ]
+        return found[:limit] + [row for row in found[limit:] if row.revision == found[limit - 1].revision]
+
+    def _beneath(self, digest: bytes) -> set[bytes]:
+        found: set[bytes] = set()
+        waiting = self.children(digest)
+        while waiting:
+            child = waiting.pop()
+            if child not in found:
+                found.add(child)
+                waiting += self.children(child)
+        return found
+
+    def live(self, now: int) -> Iterator[DelegationRow]:
+        """Stream all with `exp` > now (seconds), parents before children."""
+        with self._lock:
+            rows = list(self._delegations.values())
+        return (row for row in rows if row.exp > now)
+
+    def revocations(self) -> Iterator[RevocationRow]:
+        """Stream all revocations, in the order they were written."""
+        with self._lock:
+            return iter(list(self._revocations.values()))
+
+    def nonces(self, now: int) -> Iterator[NonceRow]:
+        """Stream the nonces with `expires` > now (seconds)."""
+        with self._lock:
+            rows = list(self._nonces.values())
+        return (row for row in rows if row.expires > now)
+
+    def enrolments(self) -> Iterator[EnrolmentRow]:
+        """Stream the enrolments, ordered by thumbprint."""
+        with self._lock:
+            return iter(sorted(self._enrolments.values(), key=attrgetter("thumbprint")))
+
+    def reply(self, caller: str, method: str, key: str) -> ReplyRow | None:
+        """Return the answer kept under an idempotency key, expired or not."""
+        return self._replies.get((caller, method, key))
+
+    def records(self, start: int = 1, limit: int = 1000, kind: str | None = None) -> list[tuple[bytes, bytes]]:
+        """Return (encoded record, leaf hash) from revision `start` on, in order, of one kind if given."""
+        with self._lock:
+            rows = self._records[max(start, 1) - 1 :]
+        found = [(data, leaf) for name, data, leaf in rows if kind is None or name == kind]
+        return found[: max(limit, 0)]
+
+    def sweep(self, now: int) -> int:
+        """Delete nonces and replies that expired by now (seconds); return how many."""
+        with self._lock:
+            before = len(self._nonces) + len(self._replies)
+            self._nonces = {key: row for key, row in self._nonces.items() if row.expires > now}
+            self._replies = {key: row for key, row in self._replies.items() if row.expires > now}
+            return before - len(self._nonces) - len(self._replies)
+
+    def close(self) -> None:
+        """Later commits fail; what was written can still be read."""
+        self._failure = self._failure or "the store is closed"

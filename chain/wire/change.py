@@ -1,0 +1,354 @@
+"""Changes that are asked for, and what they bring, to the wire and back.
+
+The law of this file: every write carries an idempotency key; a denial is a reply of its own and is never taken for
+a change that was made.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import NamedTuple
+
+import msgspec
+from pydantic import ValidationError
+
+from chain import mint
+from chain.base64url import b64encode
+from chain.change import Issue, Revoke
+from chain.claims import Audience, Intent
+from chain.decision import Decision, Effect
+from chain.desk import Presented
+from chain.errors import DeniedError, InvalidRequestError
+from chain.key import KeyRefusedError, PublicKey
+from chain.principal import Kind, Principal
+from chain.reason import Reason
+from chain.v1 import chain_pb2, decision_pb2, delegation_pb2
+from chain.view import MAX_LISTED, Delegated, Enrolled, Revoked
+from chain.wire.asking import chain_from, chain_to, intent_to, signed_text
+from chain.wire.decision import decision_from, decision_to
+from chain.wire.delegation import delegation_from, delegation_to, digest_from, grant_to, id_to
+
+MAX_KEY = 128
+"""Bytes of an idempotency key."""
+
+MAX_CAUSE = 1024
+"""Bytes of the cause of a revocation."""
+
+_KIND_TO: dict[Kind, delegation_pb2.PrincipalKind.ValueType] = {
+    "human": delegation_pb2.PRINCIPAL_KIND_HUMAN,
+    "agent": delegation_pb2.PRINCIPAL_KIND_AGENT,
+    "service": delegation_pb2.PRINCIPAL_KIND_SERVICE,
+}
+_KIND_FROM: dict[int, Kind] = {number: kind for kind, number in _KIND_TO.items()}
+
+
+class Handing(NamedTuple):
+    """A child to be recorded.
+
+    Attributes:
+        parent: the chain handed on.
+        child: the new token.
+        proof: the parent holder's proof, where there is one.
+        channel: whether the channel is to prove the parent's holder.
+    """
+
+    parent: Presented
+    child: str
+    proof: str | None
+    channel: bool
+
+
+class Ending(NamedTuple):
+    """A delegation to be revoked.
+
+    Attributes:
+        order: what and why.
+        standing: the chain under whose authority, where a role does not suffice.
+        proof: its leaf holder's proof, where there is one.
+        channel: whether the channel is to prove that holder.
+    """
+
+    order: Revoke
+    standing: Presented | None
+    proof: str | None
+    channel: bool
+
+
+def key_from(key: str) -> str:
+    """Return an idempotency key.
+
+    Raises:
+        InvalidRequestError: none, or too long.
+    """
+    if not 0 < len(key.encode()) <= MAX_KEY:
+        raise InvalidRequestError(f"an idempotency key of 1 to {MAX_KEY} bytes is required")
+    return key
+
+
+def jwk_from(data: bytes) -> PublicKey:
+    """Return a public key.
+
+    Raises:
+        InvalidRequestError: it is none that is accepted.
+    """
+    try:
+        return PublicKey.from_json(data)
+    except KeyRefusedError as error:
+        raise InvalidRequestError(f"the key: {error}") from None
+
+
+def issue_to(order: Issue, key: str) -> delegation_pb2.IssueRequest:
+    """Return the message of a root to be issued."""
+    audience = (order.audience,) if isinstance(order.audience, str) else order.audience
+    return delegation_pb2.IssueRequest(
+        holder_jwk_json=order.holder.to_json().encode(),
+        grant_json=grant_to(order.grant),
+        subject=order.sub or "",
+        audience=audience or (),
+        task=order.task or "",
+        intent=None if order.intent is None else intent_to(order.intent),
+        owner=order.owner or "",
+        lifetime_seconds=order.lifetime,
+        max_depth=order.max_depth,
+        idempotency_key=key,
+    )
+
+
+def issue_from(message: delegation_pb2.IssueRequest, default_lifetime: int) -> Issue:
+    """Return the root that a message asks for.
+
+    Args:
+        message: as received.
+        default_lifetime: seconds, where the message names none.
+
+    Raises:
+        InvalidRequestError: a key, a grant or a fact that is not accepted.
+    """
+    try:
+        intent = _intent(message.intent) if message.HasField("intent") else None
+        audience = msgspec.convert(_single(tuple(message.audience)), Audience) if message.audience else None
+    except msgspec.ValidationError as error:
+        raise InvalidRequestError(f"intent or audience: {error}") from None
+    return Issue(
+        holder=jwk_from(message.holder_jwk_json),
+        grant=mint.grant(message.grant_json),
+        lifetime=message.lifetime_seconds or default_lifetime,
+        max_depth=message.max_depth,
+        audience=audience,
+        sub=message.subject or None,
+        owner=message.owner or None,
+        task=message.task or None,
+        intent=intent,
+    )
+
+
+def _intent(message: chain_pb2.Intent) -> Intent:
+    return msgspec.convert({"digest": message.digest, "alg": message.alg, "salt": message.salt}, Intent)
+
+
+def _single(audience: tuple[str, ...]) -> str | tuple[str, ...]:
+    """Write one audience as JWT does, as a string (RFC 7519 s4.1.3)."""
+    return audience[0] if len(audience) == 1 else audience
+
+
+def issued_to(delegated: Delegated) -> delegation_pb2.IssueResponse:
+    """Return the message of a root that was issued."""
+    return delegation_pb2.IssueResponse(
+        delegation=delegation_to(delegated, grant=True), token=delegated.token.encode(), revision=delegated.revision
+    )
+
+
+def issued_from(message: delegation_pb2.IssueResponse) -> Delegated:
+    """Return the root that was issued."""
+    return delegation_from(message.delegation, message.token.decode())
+
+
+def delegate_to(
+    parent: Presented, child: str, proof: str | None, key: str, *, channel: bool = False
+) -> delegation_pb2.DelegateRequest:
+    """Return the message of a child to be recorded."""
+    message = delegation_pb2.DelegateRequest(
+        parent=chain_to(parent),
+        child=child.encode(),
+        idempotency_key=key,
+    )
+    if proof is not None:
+        message.proof = proof.encode()
+    elif channel:
+        message.channel = True
+    return message
+
+
+def delegate_from(message: delegation_pb2.DelegateRequest) -> Handing:
+    """Return the child that a message presents.
+
+    Raises:
+        InvalidRequestError: a chain that is not well formed.
+    """
+    holder = message.WhichOneof("holder")
+    return Handing(
+        parent=chain_from(message.parent),
+        child=signed_text(message.child),
+        proof=signed_text(message.proof) if holder == "proof" else None,
+        channel=holder == "channel" and message.channel,
+    )
+
+
+def delegated_to(
+    outcome: Delegated | Decision, revision: int, root: str | None = None
+) -> delegation_pb2.DelegateResponse:
+    """Return the message of a child that stands, or of the denial.
+
+    Args:
+        outcome: the child, or why there is none.
+        revision: of the record, or a later one.
+        root: token of the chain's root, where it is known.
+    """
+    if isinstance(outcome, Decision):
+        return delegation_pb2.DelegateResponse(denial=decision_to(outcome), revision=revision)
+    return delegation_pb2.DelegateResponse(delegation=delegation_to(outcome, root, grant=True), revision=revision)
+
+
+def delegated_from(message: delegation_pb2.DelegateResponse, child: str) -> Delegated:
+    """Return the child that stands.
+
+    Args:
+        message: from the service.
+        child: the token that was presented.
+
+    Raises:
+        DeniedError: anything else than a recorded child.
+    """
+    if message.WhichOneof("outcome") != "delegation":
+        raise DeniedError(_denial(message.denial))
+    return delegation_from(message.delegation, child)
+
+
+def revoke_to(
+    order: Revoke,
+    standing: Presented | None,
+    proof: str | None,
+    key: str | None,
+    *,
+    channel: bool = False,
+    dry_run: bool = False,
+) -> delegation_pb2.RevokeRequest:
+    """Return the message of a delegation to be revoked."""
+    message = delegation_pb2.RevokeRequest(
+        target=order.target,
+        chain=None if standing is None else chain_to(standing),
+        cause=order.cause,
+        dry_run=dry_run,
+        idempotency_key=key or "",
+    )
+    if proof is not None:
+        message.proof = proof.encode()
+    elif channel:
+        message.channel = True
+    return message
+
+
+def revoke_from(message: delegation_pb2.RevokeRequest) -> Ending:
+    """Return the revocation that a message asks for.
+
+    Raises:
+        InvalidRequestError: no target, or a cause that is too long or more than a line.
+    """
+    if len(message.cause.encode()) > MAX_CAUSE or len(message.cause.splitlines()) > 1:
+        raise InvalidRequestError(f"a cause is one line of at most {MAX_CAUSE} bytes")
+    standing = chain_from(message.chain) if message.HasField("chain") else None
+    target = digest_from(message.target) if message.target else _leaf(standing)
+    holder = message.WhichOneof("holder")
+    return Ending(
+        order=Revoke(target, message.cause),
+        standing=standing,
+        proof=signed_text(message.proof) if holder == "proof" else None,
+        channel=holder == "channel" and message.channel,
+    )
+
+
+def _leaf(standing: Presented | None) -> bytes:
+    """Return the identity of a chain's leaf, whether or not the chain is authentic."""
+    if not standing:
+        raise InvalidRequestError("neither a target nor a chain")
+    if isinstance(standing, bytes):
+        return digest_from(standing)
+    return sha256(standing[-1].rpartition(".")[0].encode()).digest()
+
+
+def revoked_to(outcome: Revoked | Decision, revision: int) -> delegation_pb2.RevokeResponse:
+    """Return the message of a revocation, or of the denial.
+
+    Args:
+        outcome: what fell, or would; or why nothing did.
+        revision: of the record; of a dry run, what it was computed at.
+    """
+    if isinstance(outcome, Decision):
+        return delegation_pb2.RevokeResponse(denial=decision_to(outcome), revision=revision)
+    fallen = [id_to(item) for item in outcome.fallen[:MAX_LISTED]]
+    revocation = delegation_pb2.Revocation(fallen=fallen, fallen_count=outcome.count)
+    return delegation_pb2.RevokeResponse(revocation=revocation, revision=revision)
+
+
+def revoked_from(message: delegation_pb2.RevokeResponse) -> Revoked:
+    """Return what fell.
+
+    Raises:
+        DeniedError: anything else than a revocation.
+    """
+    if message.WhichOneof("outcome") != "revocation":
+        raise DeniedError(_denial(message.denial))
+    fallen = tuple(map(b64encode, message.revocation.fallen))
+    return Revoked(fallen, message.revocation.fallen_count, message.revision)
+
+
+def _denial(message: decision_pb2.Decision) -> Decision:
+    """Return a denial, whatever effect the message states: it is not the arm that permits."""
+    decision = decision_from(message)
+    if decision.allowed:
+        return decision.model_copy(update={"effect": Effect.DENY, "reason": Reason.INTERNAL})
+    return decision
+
+
+def enrol_to(holder: PublicKey, principal: Principal, key: str) -> delegation_pb2.EnrolRequest:
+    """Return the message of a key to be enrolled."""
+    return delegation_pb2.EnrolRequest(
+        jwk_json=holder.to_json().encode(),
+        principal=principal.id,
+        kind=_KIND_TO[principal.kind],
+        owner=principal.owner,
+        trust_domain=principal.trust_domain,
+        under=principal.under or "",
+        idempotency_key=key,
+    )
+
+
+def enrol_from(message: delegation_pb2.EnrolRequest) -> tuple[PublicKey, Principal]:
+    """Return the key to be enrolled, and whose it is.
+
+    Raises:
+        InvalidRequestError: a key, an id or a kind that is not accepted.
+    """
+    kind = _KIND_FROM.get(message.kind)
+    if kind is None:
+        raise InvalidRequestError("a kind of principal that is not known")
+    name = message.principal
+    if not name.startswith("spiffe:"):
+        name = f"spiffe://{message.trust_domain}/{name}"
+    try:
+        principal = Principal(id=name, kind=kind, owner=message.owner, under=message.under or None)
+    except ValidationError as error:
+        raise InvalidRequestError(f"the principal: {error.errors(include_input=False)[0]['msg']}") from None
+    if message.trust_domain not in ("", principal.trust_domain):
+        raise InvalidRequestError("the principal's id is of another trust domain")
+    return jwk_from(message.jwk_json), principal
+
+
+def enrolled_to(enrolled: Enrolled) -> delegation_pb2.EnrolResponse:
+    """Return the message of a key that was enrolled."""
+    return delegation_pb2.EnrolResponse(thumbprint=enrolled.holder, revision=enrolled.revision)
+
+
+def enrolled_from(message: delegation_pb2.EnrolResponse, principal: Principal) -> Enrolled:
+    """Return what was enrolled; `principal` is what was asked for."""
+    return Enrolled(message.thumbprint, principal.id, message.revision)

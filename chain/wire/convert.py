@@ -1,0 +1,75 @@
+"""Every message of `chain.v1` and its value: `…_to` makes the message, `…_from` takes it apart.
+
+The law of this file: re-exports only, so that there is one place to import from.
+"""
+
+from chain.wire.asking import LATEST, Asking, arguments_from, chain_from, chain_to, check_from, check_to
+from chain.wire.change import (
+    Ending,
+    Handing,
+    delegate_from,
+    delegate_to,
+    delegated_from,
+    delegated_to,
+    enrol_from,
+    enrol_to,
+    enrolled_from,
+    enrolled_to,
+    issue_from,
+    issue_to,
+    issued_from,
+    issued_to,
+    key_from,
+    revoke_from,
+    revoke_to,
+    revoked_from,
+    revoked_to,
+)
+from chain.wire.decision import decision_from, decision_to
+from chain.wire.delegation import delegation_from, delegation_to, digest_from, id_to, page_to, query_from, query_to
+from chain.wire.explanation import explanation_from, explanation_to
+from chain.wire.info import Bounds, ServerInfo, info_from, info_to
+
+__all__ = [
+    "LATEST",
+    "Asking",
+    "Bounds",
+    "Ending",
+    "Handing",
+    "ServerInfo",
+    "arguments_from",
+    "chain_from",
+    "chain_to",
+    "check_from",
+    "check_to",
+    "decision_from",
+    "decision_to",
+    "delegate_from",
+    "delegate_to",
+    "delegated_from",
+    "delegated_to",
+    "delegation_from",
+    "delegation_to",
+    "digest_from",
+    "enrol_from",
+    "enrol_to",
+    "enrolled_from",
+    "enrolled_to",
+    "explanation_from",
+    "explanation_to",
+    "id_to",
+    "info_from",
+    "info_to",
+    "issue_from",
+    "issue_to",
+    "issued_from",
+    "issued_to",
+    "key_from",
+    "page_to",
+    "query_from",
+    "query_to",
+    "revoke_from",
+    "revoke_to",
+    "revoked_from",
+    "revoked_to",
+]
