@@ -262,7 +262,6 @@ class _Composite(Constraint, frozen=True):
     """Shared by `all` and `any`."""
 
     composite: ClassVar[bool] = True
-    _quantify: ClassVar[staticmethod[[Iterable[object]], bool]]
     constraints: tuple[AnyConstraint, ...]
 
     def __post_init__(self) -> None:
@@ -280,6 +279,9 @@ class _Composite(Constraint, frozen=True):
 
         return permitted
 
+    def _quantify(self, answers: Iterable[bool]) -> bool:
+        raise TypeError(f"`{type(self).__name__}` combines no clauses")
+
     def walk(self) -> Iterator[Constraint]:
         yield self
         for clause in self.constraints:
@@ -289,7 +291,8 @@ class _Composite(Constraint, frozen=True):
 class AllOf(_Composite, frozen=True, tag="all"):
     """Every clause permits the argument."""
 
-    _quantify = staticmethod(all)
+    def _quantify(self, answers: Iterable[bool]) -> bool:
+        return all(answers)
 
     def contains(self, child: Constraint, within: Containment) -> bool:
         return isinstance(child, AllOf) and matched(self.constraints, child.constraints, within)
@@ -304,7 +307,8 @@ class AllOf(_Composite, frozen=True, tag="all"):
 class AnyOf(_Composite, frozen=True, tag="any"):
     """Some clause permits the argument."""
 
-    _quantify = staticmethod(any)
+    def _quantify(self, answers: Iterable[bool]) -> bool:
+        return any(answers)
 
     def contains(self, child: Constraint, within: Containment) -> bool:
         return isinstance(child, AnyOf) and all(
