@@ -4,30 +4,27 @@ Every hop from one agent to the next is a signed delegation that can only be nar
 action is decided afresh, against every hop of its chain, as things stand now. The whole of it in process:
 
     import os, time
-    from chain import Authority, DeniedError, Issue, KeySigner, Principal, TrustAnchor, Verifier, embedded
+    from chain import Authority, Issue, KeySigner, Principal, TrustAnchor, Verifier, embedded
     from chain.client import Local, Session, guard
     from chain.mint import grant
     from chain.store.memory import MemoryStore
 
-    idp, bot, bank = KeySigner.from_seed(os.urandom(32)), KeySigner.from_seed(os.urandom(32)), "https://bank.example"
-    authority = Authority(
-        MemoryStore(), Verifier([TrustAnchor(idp.key, "https://idp.example")]), clock=time.time, entropy=os.urandom,
-        audience="https://chain.example", signer=idp, issuer="https://idp.example",
-    )
-    authority.enrol(embedded(), bot.key, Principal(id="spiffe://example.org/bot", owner="treasury"))
+    idp, bot = KeySigner.from_seed(os.urandom(32)), KeySigner.from_seed(os.urandom(32))
+    anchors = Verifier([TrustAnchor(idp.key, "https://idp.example")])
+    authority = Authority(MemoryStore(), anchors, clock=time.time, entropy=os.urandom,
+                          audience="https://chain.example", signer=idp, issuer="https://idp.example")
+    program = embedded("https://bank.example")
+    authority.enrol(program, bot.key, Principal(id="spiffe://example.org/bot", owner="treasury"))
     up_to_100 = grant({"tools": {"bank.transfer": {"amount": {"constraint_type": "range", "max": 100}}}})
-    root = authority.issue(embedded(), Issue(holder=bot.key, grant=up_to_100, lifetime=600))
+    root = authority.issue(program, Issue(holder=bot.key, grant=up_to_100, lifetime=600))
 
     @guard("bank.transfer")
-    def transfer(amount: int) -> str:
-        return f"sent {amount}"
+    def transfer(amount):
+        print("sent", amount)
 
-    with Session(signer=bot, tokens=[root.token], audience=bank, door=Local(authority, embedded(bank))):
-        print(transfer(20))
-        try:
-            transfer(5000)
-        except DeniedError as denied:
-            print(denied.decision)
+    with Session(signer=bot, tokens=[root.token], audience="https://bank.example", door=Local(authority, program)):
+        transfer(20)      # sent 20
+        transfer(5000)    # raises DeniedError: the action is not authorized
 
 Everything named here is pure: no file, socket or clock is touched but through what the caller hands in. Stores are in
 `chain.store`, clients, sessions and the guard in `chain.client`, the service in `chain.service`.

@@ -287,7 +287,7 @@ class Authority:
         caller.require("Revoke")
         fallen = self._desk.lineage.fallen(order.target, self._desk.clock())
         chain: Chain | None = None
-        if not caller.sees_all:
+        if not caller.revokes_all:
             if standing is None:
                 raise ForbiddenError("an agent revokes under a chain of its own, and presents none")
             chain, _ = self._desk.resolve(standing)
@@ -321,11 +321,9 @@ class Authority:
         """
         caller.require("Enrol")
         above = None if caller.holder is None else self._desk.live.principal(caller.holder)
-        if Role.OPERATOR not in caller.roles:
-            if above is None or caller.holder is None or not above.may_enrol(principal, caller.holder):
-                raise ForbiddenError("an agent enrols workers under its own id, with its own owner")
-            if self._desk.live.principal(holder.thumbprint) is not None:
-                raise ForbiddenError("the key is enrolled already")
+        own = above is not None and caller.holder is not None and above.may_enrol(principal, caller.holder)
+        if Role.OPERATOR not in caller.roles and not own:
+            raise ForbiddenError("an agent enrols workers under its own id, with its own owner")
         once = _once(caller, "Enrol", key, change.fingerprint(holder.thumbprint, principal.model_dump()))
         return self._desk.change(change.enrolling(holder, principal, caller), once, Enrolled)
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, cast
 from chain import records
 from chain.catalog import Tool
 from chain.check import Verdict, check
-from chain.decision import Decision, Effect, Finding, denied
+from chain.decision import Decision, Effect, Finding, decided
 from chain.delegation import Chain, Delegation
 from chain.errors import ChainError, ConflictError
 from chain.ledger import Durability, Record, Store, encode
@@ -25,6 +25,12 @@ from chain.row import DelegationRow, NonceRow, ReplyRow, Write
 
 REPLY_LIFETIME = 24 * 3600
 """Seconds an idempotency key is remembered."""
+
+
+_BEFORE_SIGNATURES = frozenset(
+    {Reason.TOKEN_TOO_LARGE, Reason.TOKEN_MALFORMED, Reason.HEADER_UNSUPPORTED, Reason.JTI_DUPLICATE}
+)
+"""What is asked of every token before the root's signature, so that the hop of the fault shows nothing."""
 
 
 class Moment(NamedTuple):
@@ -135,6 +141,12 @@ class Asked:
     fault: Decision | None = None
     decision: Decision | None = None
 
+    @property
+    def garbage(self) -> bool:
+        """Whether not even a root was shown to be authentic: such chains are counted, not kept."""
+        fault = self.fault
+        return fault is not None and (fault.hop in (None, 0) or fault.reason in _BEFORE_SIGNATURES)
+
 
 class Deciding:
     """Checks to be decided together, in order, until `stop` is met.
@@ -175,26 +187,26 @@ class Deciding:
         return writing.write
 
     def _decide(self, item: Asked, writing: Writing) -> Decision:
+        if item.fault is not None and item.garbage:
+            return item.fault
         if item.fault is not None:
-            decision = item.fault
-            if decision.hop in (None, 0):  # not even a root is authentic: counted, not kept
-                return decision
+            findings = item.fault.findings
         else:
-            decision = self._answer(item, cast("Chain", item.chain), writing)
-        decision = decision.model_copy(update={"id": self._id(), "revision": writing.revision})
+            findings = self._answer(item, cast("Chain", item.chain), writing)
+        decision = decided(findings, writing.at.now, self._id(), writing.revision)
         holder = None if item.chain is None else self._live.principal(item.chain.leaf.holder)
         body = records.decided(decision, item.request, self._caller, item.tool, item.chain, holder)
         writing.record("decided", body)
         return decision
 
-    def _answer(self, item: Asked, chain: Chain, writing: Writing) -> Decision:
+    def _answer(self, item: Asked, chain: Chain, writing: Writing) -> tuple[Finding, ...]:
         verdict = check(chain, item.request, self._live, writing.at.now)
         take(verdict, writing)
         if verdict.proven:
             clash = writing.admit(chain, item.tokens, "admitted", self._caller)
             if clash is not None:
-                return denied(clash, *verdict.decision.findings, at=writing.at.now)
-        return verdict.decision
+                return (clash, *verdict.findings)
+        return verdict.findings
 
 
 def take(verdict: Verdict, writing: Writing) -> None:

@@ -70,6 +70,11 @@ class Caller:
             raise ForbiddenError(f"`{self.name}` has no role that may call {method}")
 
     @property
+    def revokes_all(self) -> bool:
+        """Whether a role alone allows revoking; an agent needs a chain of its own for it."""
+        return not self.roles.isdisjoint({Role.ISSUER, Role.OPERATOR})
+
+    @property
     def sees_all(self) -> bool:
         """Whether lineage of others is open to this caller."""
         return not self.roles.isdisjoint({Role.ISSUER, Role.AUDITOR, Role.OPERATOR})

@@ -18,11 +18,11 @@ from chain import check as checks
 from chain import mint, records
 from chain.base64url import b64encode
 from chain.batch import Writing, take
-from chain.caller import Caller
+from chain.caller import Caller, Role
 from chain.claims import Audience, Claims, Intent
 from chain.decision import Finding, denied
 from chain.delegation import Chain
-from chain.errors import ChainError, DeniedError, ExcessError, InvalidTokenError
+from chain.errors import ChainError, DeniedError, ExcessError, ForbiddenError, InvalidTokenError
 from chain.grant import Grant
 from chain.key import PublicKey
 from chain.principal import Principal
@@ -179,9 +179,11 @@ def revoking(
 
 
 def enrolling(key: PublicKey, principal: Principal, caller: Caller) -> Compose:
-    """Record who a key belongs to."""
+    """Record who a key belongs to; whose it is already, only an operator changes."""
 
     def compose(writing: Writing) -> bytes | ChainError:
+        if Role.OPERATOR not in caller.roles and writing.live.principal(key.thumbprint) is not None:
+            return ForbiddenError("the key is enrolled already")
         revision = writing.record("enrolled", records.enrolled(key.thumbprint, principal, caller.name))
         body = writing.live.enrol(key.thumbprint, principal)
         writing.write.enrolments.append(EnrolmentRow(key.thumbprint, body, revision))
@@ -196,13 +198,13 @@ def own(tool: str, arguments: dict[str, str], audience: str, proof_text: str | N
 
 
 def _standing(chain: Chain, request: Request, writing: Writing) -> tuple[Finding, ...]:
-    return checks.check(chain, request, writing.live, writing.at.now, _STANDING).decision.findings
+    return checks.check(chain, request, writing.live, writing.at.now, _STANDING).findings
 
 
 def _holding(chain: Chain, request: Request, writing: Writing) -> tuple[Finding, ...]:
     verdict = checks.check(chain, request, writing.live, writing.at.now, _HOLDING)
     take(verdict, writing)
-    return verdict.decision.findings
+    return verdict.findings
 
 
 def _refuse(

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias
 
 from chain import proof
-from chain.catalog import Catalogue, Tool
+from chain.catalog import Catalogue
 from chain.constraint import brief
 from chain.containment import Profile
-from chain.decision import Decision, Effect, Finding, denied
+from chain.decision import Decision, Finding, decided
 from chain.delegation import Chain, Delegation
 from chain.grant import LABELS, rank, within_purpose
 from chain.principal import Principal
@@ -99,16 +99,21 @@ class Verdict(NamedTuple):
     """A decision, and what must be committed for it to stand.
 
     Attributes:
-        decision: the answer.
+        findings: every fault of every hop; none means ALLOW.
+        at: seconds, the instant of the decision.
         nonce: used up, whatever the effect.
-        tool: what the catalogue says of the tool asked for.
         proven: whether the caller was shown to be the leaf's holder; only then is a chain registered.
     """
 
-    decision: Decision
+    findings: tuple[Finding, ...]
+    at: float
     nonce: Nonce | None
-    tool: Tool
     proven: bool
+
+    @property
+    def decision(self) -> Decision:
+        """The answer, not yet recorded."""
+        return decided(self.findings, self.at)
 
 
 class _Case:
@@ -151,11 +156,7 @@ def check(
     case = _Case(chain, request, state, now)
     for question in QUESTIONS if questions is None else questions:
         question(case)
-    if case.findings:
-        decision = denied(*case.findings, at=now)
-    else:
-        decision = Decision(effect=Effect.ALLOW, reason=Reason.ALLOWED, at=now)
-    return Verdict(decision, case.nonce, case.tool, case.proven)
+    return Verdict(tuple(case.findings), now, case.nonce, case.proven)
 
 
 def window(case: _Case) -> None:

@@ -101,10 +101,31 @@ class Decision(BaseModel):
         return f"{self.effect.value}: " + "; ".join(map(str, self.findings))
 
 
-def denied(*findings: Finding, at: float) -> Decision:
-    """Return a denial for these findings; the first is its reason."""
+def decided(findings: tuple[Finding, ...], at: float, name: str = "", revision: int = 0) -> Decision:
+    """Return ALLOW where nothing was found, else a denial whose reason is the first finding's.
+
+    Args:
+        findings: in the order of the questions.
+        at: seconds.
+        name, revision: of the record, where there is one.
+    """
+    if not findings:
+        return Decision(effect=Effect.ALLOW, reason=Reason.ALLOWED, id=name, revision=revision, at=at)
     first = findings[0]
-    return Decision(effect=Effect.DENY, reason=first.reason, hop=first.hop, findings=findings, at=at)
+    return Decision(
+        effect=Effect.DENY,
+        reason=first.reason,
+        hop=first.hop,
+        findings=findings,
+        id=name,
+        revision=revision,
+        at=at,
+    )
+
+
+def denied(first: Finding, *more: Finding, at: float) -> Decision:
+    """Return a denial for these findings; the first is its reason."""
+    return decided((first, *more), at)
 
 
 def refused(error: InvalidTokenError, at: float) -> Decision:

@@ -98,8 +98,9 @@ class Desk:
         try:
             chain, tokens = self.resolve(presented)
         except InvalidTokenError as error:
-            self.garbage += error.hop in (None, 0)
-            return Asked(request, tool, fault=refused(error, now))
+            item = Asked(request, tool, fault=refused(error, now))
+            self.garbage += item.garbage
+            return item
         return Asked(request, tool, tokens, chain)
 
     def moment(self) -> Moment:

@@ -13,6 +13,7 @@ from msgspec import UNSET
 from chain.decision import Decision, Finding
 from chain.delegation import Chain, Delegation
 from chain.grant import Grant, Limits
+from chain.reason import Reason
 
 
 class Lost(NamedTuple):
@@ -64,7 +65,10 @@ class Explanation(NamedTuple):
 
 def narrowed(parent: Grant, child: Grant) -> tuple[Lost, ...]:
     """Return what a child gives up of its parent's grant."""
-    return tuple(Lost(e.field, before=e.child, after=e.parent) for e in parent.excess(child))
+    return tuple(
+        Lost(e.field, before=e.child, after="not granted" if e.reason is Reason.TOOL_ADDED else e.parent)
+        for e in parent.excess(child)
+    )
 
 
 def described(grant: Grant, tool: str | None = None) -> tuple[str, ...]:

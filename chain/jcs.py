@@ -158,7 +158,7 @@ def loads(data: bytes | str) -> Json:
 def refuse_duplicates(data: bytes) -> None:
     """Raise ValueError where an object anywhere in valid JSON text names a member twice."""
     try:
-        json.loads(data, object_pairs_hook=_distinct)
+        _pairs(data.decode())
     except RecursionError:
         raise ValueError("a value nested too deeply") from None
 
@@ -167,3 +167,6 @@ def _distinct(pairs: list[tuple[str, Json]]) -> None:
     names = {name for name, _ in pairs}
     if len(names) != len(pairs):
         raise ValueError("a duplicate member name")
+
+
+_pairs = json.JSONDecoder(object_pairs_hook=_distinct).decode

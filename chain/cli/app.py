@@ -28,19 +28,19 @@ from chain.reason import Reason
 OK, DENIED, USAGE, BROKEN = 0, 1, 2, 3
 
 _COMMANDS = {
-    "demo": ("demo", "Play one story through a real server, and check that it comes out as told."),
-    "serve": ("serve", "Run the gRPC service."),
-    "issue": ("issue", "Issue a root: an issuer's grant to the first agent."),
-    "delegate": ("delegate", "Hand a narrower grant on to the next agent."),
-    "check": ("check", "Ask whether a call is allowed, now."),
-    "explain": ("explain", "Ask as `check` does, and see every hop laid open."),
-    "revoke": ("revoke", "Revoke a delegation and everything beneath it."),
-    "verify": ("verify", "Judge a chain and a call offline: JSON in, JSON out."),
-    "inspect": ("inspect", "Explain a chain to a person: hops, what each narrowed, when it dies."),
-    "keygen": ("keygen", "Make a private key in a file of its own."),
-    "credential": ("credential", "Make a secret for a caller of the service, and the hash for its configuration."),
+    "demo": "Play one story through a real server, and check that it comes out as told.",
+    "serve": "Run the gRPC service.",
+    "issue": "Issue a root: an issuer's grant to the first agent.",
+    "delegate": "Hand a narrower grant on to the next agent.",
+    "check": "Ask whether a call is allowed, now.",
+    "explain": "Ask as `check` does, and see every hop laid open.",
+    "revoke": "Revoke a delegation and everything beneath it.",
+    "verify": "Judge a chain and a call offline: JSON in, JSON out.",
+    "inspect": "Explain a chain to a person: hops, what each narrowed, when it dies.",
+    "keygen": "Make a private key in a file of its own.",
+    "credential": "Make a secret for a caller of the service, and the hash for its configuration.",
 }
-"""Command -> the module that holds it under its own name, and one line of help. The help's order."""
+"""Command -> one line of help, in the order of the help; each stands in the module of its name."""
 
 _USAGE = (ConfigurationError, InvalidRequestError, UnauthenticatedError)
 _BROKEN = (UnreachableError, StoreError, ResourceExhaustedError)
@@ -55,18 +55,17 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        found = getattr(import_module(f"chain.cli.{_COMMANDS[cmd_name][0]}"), cmd_name)
-        if not isinstance(found, click.Command):
-            raise TypeError(f"`{cmd_name}` is no command")
+        found: click.Command = getattr(import_module(f"chain.cli.{cmd_name}"), cmd_name)
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+            formatter.write_dl(list(_COMMANDS.items()))
 
     def main(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401 - click's own signature
         """Run a command and leave with its exit code."""
         extra["standalone_mode"] = False
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its C core would write lines of its own beside ours
         try:
             code = super().main(*args, **extra)
             sys.stdout.flush()

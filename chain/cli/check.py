@@ -43,7 +43,7 @@ class Offline:
             InvalidRequestError: the catalogue is not well formed.
         """
         if self.anchor is None:
-            raise ConfigurationError("give --server to ask a service, or --anchor to decide here")
+            raise ConfigurationError("give --server or --ledger to ask an authority, or --anchor to decide here")
         rules = Rules(profile=Profile(self.profile))
         verifier = Verifier([source.anchor(self.anchor, self.issuer)], rules)
         known = {} if self.catalogue is None else source.json(self.catalogue, "--catalogue")
@@ -90,10 +90,10 @@ def check(
     """  # noqa: D301 - click reads \b as a mark, not Python
     tokens = source.tokens(chain_file)
     request = holder.request(call, tokens)
-    if where.remote:
+    if where.named:
         if offline.anchor is not None:
-            raise ConfigurationError("--anchor decides here, --server asks there; give one")
-        with where.client() as client:
+            raise ConfigurationError("--anchor decides here; it is not for asking an authority")
+        with where.connect() as client:
             decision = client.check(tokens, request)
     else:
         decision = offline.decide(tokens, request)

@@ -41,7 +41,7 @@ def delegate(chain_file: str, key: Path, terms: options.Terms, where: remote.Whe
         raise ConfigurationError(f"`{key}` is not the key that the chain's leaf was given to")
     with refusals(as_json=as_json):
         child = _child(parent, terms, signer)
-        revision = _registered(tokens, child, signer, where) if where.remote else None
+        revision = _registered(tokens, child, signer, where) if where.named else None
     print_minted([*tokens, child], revision, as_json=as_json)
 
 
@@ -63,7 +63,7 @@ def _child(parent: Delegation, terms: options.Terms, signer: KeySigner) -> str:
 def _registered(tokens: Sequence[str], child: str, signer: KeySigner, where: remote.Where) -> int:
     """Register a child with a service; return the ledger's revision."""
     now = time.time()
-    with where.client() as client:
+    with where.connect() as client:
         made = proof.make(
             signer,
             mint.unverified(tokens[-1]),

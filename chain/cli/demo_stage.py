@@ -20,11 +20,11 @@ from typing import IO, NamedTuple, Self
 import chain
 from chain.cli import source
 from chain.client import Client
-from chain.errors import ChainError, UnreachableError
+from chain.errors import UnreachableError
 from chain.identity import keyfile
 from chain.key import KeySigner
 
-ISSUER = "https://portal.example"
+ISSUER = "https://issuer.example"
 AUTHORITY = "https://chain.example"
 GATE = "https://tools.example"
 """The enforcement point in front of the tools: what proofs are made for."""
@@ -73,7 +73,7 @@ class Stage:
         self._log: IO[bytes] | None = None
         for name in ("keys", "secrets", "chains"):
             (folder / name).mkdir(mode=0o700)
-        self.keys = {name: self._key(name) for name in ("portal", *(agent.name for agent in agents))}
+        self.keys = {name: self._key(name) for name in ("issuer", *(agent.name for agent in agents))}
         source.write_new(folder / "catalogue.json", json.dumps(catalogue, indent=2) + "\n")
         source.write_new(folder / "chain.toml", self._configuration([a.name for a in agents if a.enrolled]))
 
@@ -140,28 +140,25 @@ class Stage:
 
     def _configuration(self, agents: Sequence[str]) -> str:
         public = {name: str(self.folder / "keys" / f"{name}.jwk") for name in self.keys}
-        tables = [
+        text = _table(
+            "",
             {
                 "listen": "127.0.0.1:0",
                 "ledger": str(self.folder / "ledger"),
                 "audience": AUTHORITY,
                 "issuer": ISSUER,
-                "issuer_key": str(self.folder / "keys" / "portal.key"),
+                "issuer_key": str(self.folder / "keys" / "issuer.key"),
                 "catalogue": str(self.folder / "catalogue.json"),
-            }
-        ]
-        text = _table("", tables[0])
-        text += _table("anchors", {"jwk_file": public["portal"], "iss": ISSUER})
-        for name, role, more in (("portal", "issuer", {}), ("gate", "enforcement_point", {"audience": GATE})):
+            },
+        )
+        text += _table("anchors", {"jwk_file": public["issuer"], "iss": ISSUER})
+        for name, role, more in (("alice", "issuer", {}), ("gate", "enforcement_point", {"audience": GATE})):
             text += _table("callers", {"name": name, "roles": [role], "credentials": [self._secret(name)], **more})
         for name in agents:
-            credentials = [self._secret(name)]
-            text += _table(
-                "callers", {"name": name, "roles": ["agent"], "credentials": credentials, "jwk_file": public[name]}
-            )
-            text += _table(
-                "agents", {"jwk_file": public[name], "id": f"spiffe://demo.example/{name}", "owner": "travel-team"}
-            )
+            caller = {"name": name, "roles": ["agent"], "credentials": [self._secret(name)]}
+            identity = f"spiffe://demo.example/{name}"
+            text += _table("callers", {**caller, "jwk_file": public[name], "audience": identity})
+            text += _table("agents", {"jwk_file": public[name], "id": identity, "owner": "travel-team"})
         return text
 
     def _announced(self, server: subprocess.Popen[str]) -> str:
@@ -185,6 +182,3 @@ def _environment() -> dict[str, str]:
     own = {name: value for name, value in os.environ.items() if not name.upper().startswith("CHAIN_SERVE_")}
     paths = [str(Path(chain.__file__).parent.parent), own.get("PYTHONPATH", "")]
     return own | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
-
-
-__all__ = ["AUTHORITY", "GATE", "ISSUER", "Agent", "ChainError", "Stage"]

@@ -32,7 +32,7 @@ def explain(
     Nothing is recorded or used up. Exit 0 allowed, 1 denied.
     """
     tokens = source.tokens(chain_file)
-    with where.client() as client:
+    with where.connect() as client:
         told = client.explain(tokens, holder.request(call, tokens))
     if as_json:
         print_json(decision_data(told.decision) | {"hops": list(map(_data, told.hops))})

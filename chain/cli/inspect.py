@@ -20,6 +20,10 @@ from chain.token import Rules, Verifier
 
 NOT_VERIFIED = "NOT VERIFIED: no signature was checked, anybody could have written this. Give --anchor to verify."
 
+_DOTS = 2
+_LONGEST_PATH = 256
+"""Characters of a path that is worth looking for; no token of a delegation is as short."""
+
 
 @click.command()
 @click.argument("token", nargs=-1, required=True, metavar="TOKEN...|FILE|-")
@@ -54,9 +58,10 @@ def inspect(
 
 
 def _tokens(given: Sequence[str]) -> list[str]:
-    """A token holds two dots and no slash; what names a file is a file."""
-    if len(given) == 1 and (given[0] == "-" or given[0].count(".") != 2 or Path(given[0]).is_file()):
-        return source.tokens(given[0])
+    """Return the tokens given; a lone argument without a token's two dots, or one that is there, names a file."""
+    lone = given[0] if len(given) == 1 else None
+    if lone is not None and (lone.count(".") != _DOTS or (len(lone) < _LONGEST_PATH and Path(lone).is_file())):
+        return source.tokens(lone)
     return list(given)
 
 
@@ -102,7 +107,7 @@ def _hop(hop: Delegation, parent: Delegation | None, now: float) -> dict[str, An
         "narrowed": [
             {"field": one.field, "before": _OPEN.get(one.before, one.before), "after": one.after}
             for one in lost
-            if one.before != f"`{one.field.removeprefix('tools.')}`"  # a tool given up stands in `dropped`
+            if one.after != "not granted"  # a tool given up stands in `dropped`
         ],
         "beyond": [{"field": one.field, "parent": one.parent, "child": one.child} for one in beyond],
     }

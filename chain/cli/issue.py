@@ -44,14 +44,14 @@ def issue(
       --grant '{"tools":{"mail.read":{}}}' > root.chain
     """  # noqa: D301 - click reads \b as a mark, not Python
     order = facts.order(terms)
-    if where.remote:
+    if where.named:
         if key is not None or issuer is not None:
             raise ConfigurationError("--key and --issuer are for issuing offline; a service has its own")
-        with refusals(as_json=as_json), where.client() as client:
+        with refusals(as_json=as_json), where.connect() as client:
             made = client.issue(order)
         print_minted([made.token], made.revision, as_json=as_json)
     elif key is None or issuer is None:
-        raise ConfigurationError("issuing offline needs --key and --issuer; else give --server")
+        raise ConfigurationError("issuing offline needs --key and --issuer; else give --server or --ledger")
     else:
         print_minted([_signed(order, key, issuer)], None, as_json=as_json)
 

@@ -12,7 +12,7 @@ import click
 from chain import mint
 from chain.change import Issue
 from chain.cli import source
-from chain.cli.output import Seconds
+from chain.cli.output import seconds
 from chain.grant import Grant
 from chain.key import PublicKey
 
@@ -78,7 +78,9 @@ terms = bundled(
     Terms,
     click.option("--to", required=True, metavar="JWKFILE", help="The next holder's public key."),
     click.option("--grant", required=True, metavar="JSON|FILE|-", help='{"tools": {..}, "limits": {..}}'),
-    click.option("--lifetime", type=Seconds(), default="1h", show_default=True, help="90, 90s, 15m, 1h or 7d."),
+    click.option(
+        "--lifetime", metavar="TIME", callback=seconds, default="1h", show_default=True, help="90, 90s, 15m, 1h or 7d."
+    ),
     click.option("--max-depth", type=click.IntRange(0, 64), help="Highest hop that may follow (root: 8 if not given)."),
     click.option("--audience", multiple=True, metavar="URI", help="Who may accept the token; may be given again."),
 )

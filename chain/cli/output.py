@@ -84,19 +84,16 @@ def span(seconds: float) -> str:
     return " ".join(parts[:2]) or "0 s"
 
 
-class Seconds(click.ParamType[int]):
-    """A length of time: a number of seconds, or a number with s, m, h or d."""
+def seconds(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
+    """Read an option that is a length of time: a number of seconds, or a number with s, m, h or d.
 
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401
-        """Return seconds."""
-        if isinstance(value, int):
-            return value
-        number, unit = (value[:-1], value[-1:]) if value[-1:] in _ENDINGS else (value, "s")
-        if not (number.isascii() and number.isdigit() and int(number) > 0):
-            self.fail(f"`{value}` is no time; write 90, 90s, 15m, 1h or 7d", param, ctx)
-        return int(number) * _ENDINGS[unit]
+    Raises:
+        BadParameter: anything else, or no time at all.
+    """
+    number, unit = (value[:-1], value[-1:]) if value[-1:] in _ENDINGS else (value, "s")
+    if not (number.isascii() and number.isdigit() and int(number) > 0):
+        raise click.BadParameter(f"`{value}` is no time; write 90, 90s, 15m, 1h or 7d")
+    return int(number) * _ENDINGS[unit]
 
 
 def decision_data(decision: Decision) -> dict[str, Any]:
@@ -124,27 +121,19 @@ def print_decision(decision: Decision, *, as_json: bool) -> None:
         click.echo(wrapped(str(finding), "  ", "    "))
 
 
-def table(headings: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int]) -> str:
-    """Return rows under headings, each cell wrapped to its column.
+def row(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """Return one row of a table, each cell wrapped to its column.
 
     Args:
-        headings: one a column.
-        rows: as many cells as headings each.
-        widths: columns of text for each; with two between neighbours they should come to at most `WIDTH`.
+        cells: one a column; untrusted words are made printable.
+        widths: columns of text for each; one space stands between neighbours.
     """
-    rule = "  ".join("-" * width for width in widths)
-    lines = [_line(headings, widths), rule]
-    lines += [_line(row, widths) for row in rows]
-    return "\n".join(lines)
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     wraps = [textwrap.wrap(printable(cell), width) or [""] for cell, width in zip(cells, widths, strict=True)]
     height = max(map(len, wraps))
     padded = [[*wrap, *[""] * (height - len(wrap))] for wrap in wraps]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in zip(*padded, strict=True)
+        " ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in zip(*padded, strict=True)
     )
 
 

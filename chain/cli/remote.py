@@ -1,10 +1,10 @@
-"""Which service a command asks, and as whom."""
+"""Which authority a command asks, and as whom: a service over gRPC, or a ledger at hand."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
@@ -12,50 +12,68 @@ from chain.cli import source
 from chain.cli.options import bundled
 from chain.errors import ConfigurationError
 
-if TYPE_CHECKING:  # loads gRPC, which offline commands do without
+if TYPE_CHECKING:
+    from chain.cli.kept import Kept
     from chain.client import Client
+
+    Authority: TypeAlias = Client | Kept
 
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """A service and a caller's credential for it.
+    """An authority, and a caller's credential for it.
 
     Attributes:
-        server: `host:port` or `unix:PATH`; None works offline.
+        server: `host:port` or `unix:PATH`.
         credential_file: holds the caller's bearer secret; a unix socket of one's own needs none.
         ca: PEM file of the certificates that the server's must be issued by; None takes the system's.
         timeout: seconds an answer may take.
+        ledger: directory with a ``chain.toml`` and its ledger, instead of a server.
     """
 
     server: str | None
     credential_file: str | None
     ca: Path | None
     timeout: float
+    ledger: Path | None
 
     @property
-    def remote(self) -> bool:
-        """Whether a service is to be asked.
+    def named(self) -> bool:
+        """Whether an authority is to be asked; else the command works offline.
 
         Raises:
-            ConfigurationError: options for a service, and none named.
+            ConfigurationError: two are named, or options for a service and none named.
         """
-        if self.server is None and (self.credential_file is not None or self.ca is not None):
+        if self.ledger is not None:
+            if self.ca is not None or _given("server") or _given("credential_file"):
+                raise ConfigurationError("--ledger is used instead of a server; give one of them")
+            return True
+        if self.server is None and (_given("credential_file") or self.ca is not None):
             raise ConfigurationError("--credential-file and --ca need --server")
         return self.server is not None
 
-    def client(self) -> Client:
-        """Return a client of the service, to be closed.
+    def connect(self) -> Authority:
+        """Return the authority that is named, to be closed.
 
         Raises:
-            ConfigurationError: no service is named, or a file cannot be read.
+            ConfigurationError: none is named, or a file cannot be read.
         """
-        from chain.client import Client  # noqa: PLC0415 - offline commands do without gRPC
+        if not self.named:
+            raise ConfigurationError("this needs an authority: give --server or --ledger")
+        if self.ledger is not None:
+            from chain.cli.kept import Kept  # noqa: PLC0415 - see below
 
-        if self.server is None:
-            raise ConfigurationError("this needs a service: give --server")
+            return Kept(self.ledger)
+        from chain.client import Client  # noqa: PLC0415 - loads gRPC, which offline commands do without
+
         secret = None if self.credential_file is None else source.secret(self.credential_file)
-        roots = None if self.ca is None else source.text(str(self.ca)).encode()
-        return Client(self.server, credential=secret, roots=roots, timeout=self.timeout)
+        roots = None if self.ca is None else source.data(str(self.ca))
+        return Client(str(self.server), credential=secret, roots=roots, timeout=self.timeout)
+
+
+def _given(name: str) -> bool:
+    """Tell whether an option stands on the command line; the environment may name a server for other commands."""
+    return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
 where = bundled(
@@ -67,4 +85,10 @@ where = bundled(
     ),
     click.option("--ca", type=click.Path(path_type=Path), metavar="PEM", help="Trusted certificates of the server."),
     click.option("--timeout", type=click.FloatRange(0.01, 60), default=5.0, show_default=True, help="Seconds to wait."),
+    click.option(
+        "--ledger",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Ask a ledger at hand, as `demo --keep` left it.",
+    ),
 )

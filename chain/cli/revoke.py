@@ -47,7 +47,7 @@ def revoke(
     standing = None if chain_file is None else source.tokens(chain_file)
     if standing is None and key is not None:
         raise ConfigurationError("--key signs for a chain: give --chain")
-    with refusals(as_json=as_json), where.client() as client:
+    with refusals(as_json=as_json), where.connect() as client:
         made = None
         if standing is not None and key is not None:
             made = _proof(standing, key, target, client.audience())

@@ -106,7 +106,7 @@ class Call(NamedTuple, Generic[R]):
         return self.pauses[attempt]
 
 
-def methods(channel: Any) -> dict[str, Any]:  # noqa: ANN401 - the two kinds of channel share no type
+def methods(channel: Any) -> dict[str, Any]:
     """Return method name -> what sends it, for a channel of either kind."""
     authorization = authorization_pb2_grpc.AuthorizationServiceStub(channel)
     delegation = delegation_pb2_grpc.DelegationServiceStub(channel)

@@ -84,7 +84,7 @@ class _Waiting(Generic[F]):
 class CheckStream:
     """A stream of questions; usable from many threads."""
 
-    def __init__(self, method: Any, metadata: tuple[tuple[str, str], ...], timeout: float) -> None:  # noqa: ANN401
+    def __init__(self, method: Any, metadata: tuple[tuple[str, str], ...], timeout: float) -> None:
         self._timeout = timeout
         self._waiting: _Waiting[Future[Decision]] = _Waiting()
         self._questions: SimpleQueue[authorization_pb2.CheckStreamRequest | None] = SimpleQueue()
@@ -132,7 +132,7 @@ class CheckStream:
 class AsyncCheckStream:
     """The same for asyncio."""
 
-    def __init__(self, method: Any, metadata: tuple[tuple[str, str], ...], timeout: float) -> None:  # noqa: ANN401
+    def __init__(self, method: Any, metadata: tuple[tuple[str, str], ...], timeout: float) -> None:
         self._timeout = timeout
         self._waiting: _Waiting[asyncio.Future[Decision]] = _Waiting()
         self._writing = asyncio.Lock()

@@ -15,7 +15,7 @@ from chain.decision import Decision, Effect
 from chain.errors import ChainError, InvalidRequestError
 from chain.service.gate import Call
 from chain.service.settled import settled
-from chain.service.stream import Streams
+from chain.service.stream import CheckStream, Streams
 from chain.v1 import authorization_pb2 as pb
 from chain.wire.asking import LATEST, Asking, check_from
 from chain.wire.decision import decision_to
@@ -118,7 +118,7 @@ class Authorization:
         return decisions
 
     async def _check_stream(self, call: Call) -> None:
-        await self._streams.serve(self._authority, call)
+        await CheckStream(self._authority, self._streams, call).serve()
 
     async def _explain(self, message: pb.ExplainRequest, call: Call) -> pb.ExplainResponse:
         asking = check_from(message.check, call.caller)

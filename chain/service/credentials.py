@@ -7,7 +7,7 @@ plain hash cannot be searched.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from hmac import compare_digest
@@ -70,12 +70,13 @@ class Credentials:
         self._known = tuple(known)
         self._clock = clock
 
-    def authenticate(self, authorization: str | bytes | None) -> Identity:
-        """Return whom an `authorization` header speaks for.
+    def identify(self, metadata: Mapping[str, str | bytes]) -> Identity:
+        """Return whom a call's `authorization` metadata speaks for.
 
         Raises:
             UnauthenticatedError: nobody who is known, or not any more.
         """
+        authorization = metadata.get("authorization")
         if not isinstance(authorization, str) or not authorization.startswith(SCHEME):
             raise UnauthenticatedError("no bearer credential")
         secret = authorization[len(SCHEME) :]

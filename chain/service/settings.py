@@ -181,7 +181,11 @@ def load(args: Sequence[str]) -> ServeSettings:
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             """Flags before environment before file."""
             flags = CliSettingsSource[Any](
-                ServeSettings, cli_prog_name="chain serve", cli_parse_args=list(args), cli_enforce_required=False
+                ServeSettings,
+                cli_prog_name="chain serve",
+                cli_parse_args=list(args),
+                cli_enforce_required=False,
+                cli_exit_on_error=False,
             )
             return flags, env_settings, InitSettingsSource(settings_cls, init_kwargs=file)
 

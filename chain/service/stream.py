@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
-
-import grpc
+from typing import TypeAlias
 
 from chain.authority import Authority
 from chain.decision import Decision
@@ -26,7 +25,7 @@ from chain.wire.status import item_error_to
 IN_FLIGHT = 128
 """Requests of one stream that may wait for their commit; then reading waits."""
 
-Outcome = Future[list[Decision]] | ChainError
+Outcome: TypeAlias = Future[list[Decision]] | ChainError
 
 
 class Streams:
@@ -34,74 +33,121 @@ class Streams:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         """Begin with none; `clock` gives seconds since the epoch."""
-        self._clock = clock
-        self._closing = False
+        self.clock = clock
+        self._stop = asyncio.Event()
         self._reading: set[asyncio.Task[object]] = set()
+
+    def closing(self) -> bool:
+        """Tell whether the server stops."""
+        return self._stop.is_set()
 
     def close(self) -> None:
         """Let every stream answer what it has and end; a new one ends at once."""
-        self._closing = True
+        self._stop.set()
         for task in self._reading:
             task.cancel()
 
-    async def serve(self, authority: Authority, call: Call) -> None:
-        """Answer one stream until its client is done.
-
-        Raises:
-            UnauthenticatedError: the credential ended.
-            UnreachableError: the server stops.
-        """
-        waiting: asyncio.Queue[tuple[int, Outcome] | None] = asyncio.Queue(IN_FLIGHT)
-        writer = asyncio.create_task(self._write(waiting, call))
-        try:
-            try:
-                await self._read(authority, call, waiting, writer)
-            finally:
-                await _put(waiting, None, writer)
-            await writer
-        finally:
-            writer.cancel()
-
-    async def _read(
-        self,
-        authority: Authority,
-        call: Call,
-        waiting: asyncio.Queue[tuple[int, Outcome] | None],
-        writer: asyncio.Task[None],
-    ) -> None:
-        while (message := await self._next(call.context)) is not None:
-            call.identity.require_valid(self._clock())
-            await _put(waiting, (message.correlation_id, _begin(authority, message.check, call)), writer)
-        if self._closing:
-            raise UnreachableError("the server is stopping")
-
-    async def _next(self, context: Context) -> pb.CheckStreamRequest | None:
-        """Return the next message, or None at the end of the stream or of the server."""
+    async def next(self, context: Context) -> pb.CheckStreamRequest | None:
+        """Return a stream's next message, or None at the end of the stream or of the server."""
         task = asyncio.current_task()
-        if self._closing or task is None:
+        if self.closing() or task is None:
             return None
         self._reading.add(task)
         try:
             message = await context.read()
         except asyncio.CancelledError:
-            if not self._closing:
+            if not self.closing():
                 raise
-            task.uncancel()
+            task.uncancel()  # it was `close` that ended the wait, not the client
             return None
         finally:
             self._reading.discard(task)
         return message if isinstance(message, pb.CheckStreamRequest) else None
 
-    async def _write(self, waiting: asyncio.Queue[tuple[int, Outcome] | None], call: Call) -> None:
-        while (item := await waiting.get()) is not None:
-            number, outcome = item
-            reply = pb.CheckStreamResponse(correlation_id=number)
+
+class CheckStream:
+    """One stream, while it is open."""
+
+    def __init__(self, authority: Authority, streams: Streams, call: Call) -> None:
+        """Answer `call` from `authority` until `streams` closes."""
+        self._authority = authority
+        self._streams = streams
+        self._call = call
+        self._waiting: asyncio.Queue[tuple[int, Outcome] | None] = asyncio.Queue(IN_FLIGHT)
+        self._unanswered = 0
+        self._writer: asyncio.Task[None] | None = None
+
+    async def serve(self) -> None:
+        """Answer until the client is done.
+
+        Raises:
+            UnauthenticatedError: the credential ended.
+            UnreachableError: the server stops.
+        """
+        try:
             try:
-                if isinstance(outcome, ChainError):
-                    raise outcome
-                (decision,) = await settled(outcome)
-                call.note(decision)
-                reply.decision.CopyFrom(decision_to(decision))
-            except ChainError as error:
-                reply.error.CopyFrom(item_error_to(error))
-            await call.context.write(reply)
+                await self._read()
+            except ChainError:
+                await self._finish()
+                raise
+            await self._finish()
+        finally:
+            if self._writer is not None:
+                self._writer.cancel()
+
+    async def _read(self) -> None:
+        call, streams = self._call, self._streams
+        while (message := await streams.next(call.context)) is not None:
+            call.identity.require_valid(streams.clock())
+            outcome = self._begin(message.check)
+            ready = isinstance(outcome, ChainError) or outcome.done()
+            if ready and not self._unanswered:
+                await self._answer(message.correlation_id, outcome)
+            else:
+                await self._queue((message.correlation_id, outcome))
+        if streams.closing():
+            raise UnreachableError("the server is stopping")
+
+    def _begin(self, message: pb.CheckRequest) -> Outcome:
+        try:
+            asking = check_from(message, self._call.caller)
+            calls = [(asking.presented, asking.request)]
+            return self._authority.begin_check(self._call.caller, calls, asking.at_least)
+        except ChainError as error:
+            return error
+
+    async def _queue(self, item: tuple[int, Outcome]) -> None:
+        """Hand an answer that is not there yet to the writer; wait while too many are under way."""
+        writer = self._writer
+        if writer is None:
+            writer = self._writer = asyncio.create_task(self._write())
+        self._unanswered += 1
+        if not self._waiting.full() and not writer.done():
+            self._waiting.put_nowait(item)
+            return
+        put = asyncio.create_task(self._waiting.put(item))
+        await asyncio.wait({put, writer}, return_when=asyncio.FIRST_COMPLETED)
+        if writer.done():
+            put.cancel()
+            writer.result()
+
+    async def _write(self) -> None:
+        while (item := await self._waiting.get()) is not None:
+            await self._answer(*item)
+            self._unanswered -= 1
+
+    async def _answer(self, number: int, outcome: Outcome) -> None:
+        try:
+            if isinstance(outcome, ChainError):
+                raise outcome
+            (decision,) = await settled(outcome)
+            self._call.note(decision)
+            reply = pb.CheckStreamResponse(correlation_id=number, decision=decision_to(decision))
+        except ChainError as error:
+            reply = pb.CheckStreamResponse(correlation_id=number, error=item_error_to(error))
+        await self._call.context.write(reply)
+
+    async def _finish(self) -> None:
+        if self._writer is not None:
+            await self._waiting.put(None)
+            await self._writer

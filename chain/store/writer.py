@@ -15,6 +15,7 @@ import apsw
 
 from chain.errors import StoreError
 from chain.ledger import Batch, Durability
+from chain.pending import Inline
 from chain.store.group import Group
 from chain.store.queue import Job, JobQueue
 from chain.store.schema import VERSION
@@ -62,16 +63,17 @@ class Writer:
 
     def commit(self, batch: Batch) -> Future[int]:
         """Write a batch; see `chain.ledger.Store.commit`."""
-        future: Future[int] = Future()
         inline = batch.durability is Durability.WRITTEN and not self._all_synced
         if inline and self._lock.acquire(blocking=False):
             try:
                 if not self._queue and not self._queue.closed:
-                    for _, revision in self._write([(batch, future)]):
-                        future.set_result(revision)
-                    return future
+                    settled: Inline[int] = Inline()
+                    for _, revision in self._write([(batch, settled)]):
+                        settled.set_result(revision)
+                    return settled
             finally:
                 self._lock.release()
+        future: Future[int] = Future()
         future.set_running_or_notify_cancel()  # from here on it cannot be cancelled
         if self.failure is not None or not self._queue.put((batch, future)):
             future.set_exception(StoreError(self.failure or CLOSED))

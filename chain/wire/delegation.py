@@ -63,9 +63,7 @@ def grant_to(grant: Grant) -> bytes:
     return msgspec.json.encode(value)
 
 
-def delegation_to(
-    delegated: Delegated, root: str | None = None, *, grant: bool = False
-) -> delegation_pb2.Delegation:
+def delegation_to(delegated: Delegated, root: str | None = None, *, grant: bool = False) -> delegation_pb2.Delegation:
     """Return the message of a delegation, without its token.
 
     Args:

@@ -1,0 +1,141 @@
+"""From settings to the authority and the callers that they describe.
+
+The law of this file: what is written in the configuration is read strictly, once, before anything listens. The
+store and the issuer's signer come from outside: an authority never picks them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import tomllib
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from chain import jcs
+from chain.anchor import Ceiling, TrustAnchor
+from chain.authority import Authority
+from chain.caller import Caller, Role
+from chain.catalog import Catalogue
+from chain.check import Settings
+from chain.desk import Clock, Entropy
+from chain.errors import ConfigurationError
+from chain.key import KeyRefusedError, PublicKey, Signer
+from chain.ledger import Store
+from chain.principal import Principal
+from chain.service.credentials import Credential, Identity
+from chain.service.safety import require_safe
+from chain.service.settings import AgentSettings, AnchorSettings, CallerSettings, ServeSettings, explain
+from chain.token import Rules, Verifier
+
+_CONFIGURATION = Caller(name="configuration", roles=frozenset({Role.OPERATOR}))
+"""Who enrols the agents that the configuration lists."""
+
+
+def compose(
+    settings: ServeSettings,
+    store: Store,
+    *,
+    signer: Signer | None = None,
+    clock: Clock = time.time,
+    entropy: Entropy = os.urandom,
+) -> Authority:
+    """Return the authority that the settings describe, with its agents enrolled.
+
+    Args:
+        settings: what the server was told.
+        store: its ledger; the authority owns it from here on.
+        signer: the issuer's key.
+        clock, entropy: the outside world.
+
+    Raises:
+        ConfigurationError: the settings are unsafe, or a file of theirs cannot be used.
+    """
+    require_safe(settings)
+    verifier = Verifier(map(_anchor, settings.anchors), Rules(settings.profile, settings.labels))
+    authority = Authority(
+        store,
+        verifier,
+        clock=clock,
+        entropy=entropy,
+        audience=settings.audience,
+        signer=signer,
+        issuer=settings.issuer or "",
+        catalogue=_catalogue(settings.catalogue),
+        settings=Settings(settings.profile, settings.labels, settings.max_lifetime),
+    )
+    known = {row.thumbprint: Principal.model_validate_json(row.body) for row in store.enrolments()}
+    for agent in settings.agents:
+        key, principal = _agent(agent)
+        if known.get(key.thumbprint) != principal:  # a restart does not write them again
+            authority.enrol(_CONFIGURATION, key, principal)
+    return authority
+
+
+def bearers(settings: ServeSettings) -> list[Credential]:
+    """Return the secrets of the callers that have any."""
+    return [
+        Credential(
+            bytes.fromhex(credential.sha256),
+            Identity(
+                _caller(caller, channel=False),
+                None if credential.not_after is None else credential.not_after.timestamp(),
+            ),
+        )
+        for caller in settings.callers
+        for credential in caller.credentials
+    ]
+
+
+def socketed(settings: ServeSettings) -> list[Identity]:
+    """Return the callers that have a socket: on it, the channel itself proves who they are."""
+    return [Identity(_caller(caller, channel=True)) for caller in settings.callers if caller.socket]
+
+
+def _caller(caller: CallerSettings, *, channel: bool) -> Caller:
+    holder = caller.thumbprint
+    if caller.jwk is not None or caller.jwk_file is not None:
+        holder = _key(caller.jwk, caller.jwk_file, f"caller `{caller.name}`").thumbprint
+    return Caller(caller.name, caller.roles, caller.audience, holder, channel and holder is not None)
+
+
+def _anchor(anchor: AnchorSettings) -> TrustAnchor:
+    ceiling = anchor.ceiling
+    return TrustAnchor(
+        _key(anchor.jwk, anchor.jwk_file, "trust anchor"),
+        anchor.iss,
+        Ceiling(ceiling.tools, ceiling.classes, ceiling.classification, ceiling.subjects, ceiling.lifetime),
+    )
+
+
+def _agent(agent: AgentSettings) -> tuple[PublicKey, Principal]:
+    key = _key(agent.jwk, agent.jwk_file, f"agent `{agent.id}`")
+    try:
+        return key, Principal(id=agent.id, kind=agent.kind, owner=agent.owner, under=agent.under)
+    except ValidationError as error:
+        raise ConfigurationError(f"agent `{agent.id}`: {explain(error)}") from None
+
+
+def _key(jwk: dict[str, object] | None, file: Path | None, whose: str) -> PublicKey:
+    try:
+        return PublicKey.from_json(file.read_bytes() if file is not None else json.dumps(jwk))
+    except OSError as error:
+        raise ConfigurationError(f"{whose}: `{file}`: {error.strerror}") from None
+    except KeyRefusedError as error:
+        raise ConfigurationError(f"{whose}: {error}") from None
+
+
+def _catalogue(file: Path | None) -> Catalogue:
+    if file is None:
+        return Catalogue()
+    try:
+        data = file.read_bytes()
+        return Catalogue.model_validate(tomllib.loads(data.decode()) if file.suffix == ".toml" else jcs.loads(data))
+    except OSError as error:
+        raise ConfigurationError(f"catalogue `{file}`: {error.strerror}") from None
+    except ValidationError as error:
+        raise ConfigurationError(f"catalogue `{file}`: {explain(error)}") from None
+    except ValueError as error:
+        raise ConfigurationError(f"catalogue `{file}`: {error}") from None

@@ -1,0 +1,122 @@
+"""DelegationService: thin. It converts, asks the authority, and converts back.
+
+The law of this file: what an unauthentic chain, a missing proof or a revocation refuses is the reply's denial arm;
+a child that asks for more is an error, as the wire's status table says. Who the holder is comes from a proof or from
+the caller's own channel, and from the channel only where the request says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from chain.authority import Authority
+from chain.base64url import b64decode
+from chain.caller import Caller
+from chain.decision import refused
+from chain.desk import Presented
+from chain.errors import DeniedError, ExcessError, InvalidTokenError, NotFoundError
+from chain.service.gate import Call
+from chain.service.settled import settled
+from chain.v1 import delegation_pb2 as pb
+from chain.view import Delegated, Query, Revoked
+from chain.wire import change
+from chain.wire.delegation import delegation_to, digest_from, page_to, query_from
+
+
+class DelegationMethods:
+    """The methods of DelegationService."""
+
+    def __init__(self, authority: Authority, clock: Callable[[], float], default_lifetime: int) -> None:
+        """Answer from an authority.
+
+        Args:
+            authority: decides.
+            clock: seconds since the epoch, for denials that were not recorded.
+            default_lifetime: seconds, of a root that asks for none.
+        """
+        self._authority = authority
+        self._clock = clock
+        self._default_lifetime = default_lifetime
+
+    def methods(self) -> Mapping[str, Any]:
+        """Return the handler of each method."""
+        return {
+            "Issue": self._issue,
+            "Delegate": self._delegate,
+            "Revoke": self._revoke,
+            "GetDelegation": self._get,
+            "ListDelegations": self._list,
+            "Enrol": self._enrol,
+        }
+
+    async def _issue(self, message: pb.IssueRequest, call: Call) -> pb.IssueResponse:
+        key = change.key_from(message.idempotency_key)
+        order = change.issue_from(message, self._default_lifetime)
+        return change.issued_to(await settled(self._authority.begin_issue(call.caller, order, key)))
+
+    async def _delegate(self, message: pb.DelegateRequest, call: Call) -> pb.DelegateResponse:
+        key = change.key_from(message.idempotency_key)
+        asked = change.delegate_from(message)
+        caller = _by_channel(call.caller, channel=asked.channel)
+        authority = self._authority
+        try:
+            child = await settled(authority.begin_delegate(caller, asked.parent, asked.child, asked.proof, key))
+        except ExcessError:
+            raise
+        except (InvalidTokenError, DeniedError) as error:
+            return change.delegated_to(self._denial(error, call), authority.revision)
+        return change.delegated_to(child, child.revision, self._root(caller, child, asked.parent))
+
+    async def _revoke(self, message: pb.RevokeRequest, call: Call) -> pb.RevokeResponse:
+        key = None if message.dry_run else change.key_from(message.idempotency_key)
+        asked = change.revoke_from(message)
+        caller = _by_channel(call.caller, channel=asked.channel)
+        try:
+            done = await asyncio.shield(asyncio.to_thread(self._begin_revoke, caller, asked, key, message.dry_run))
+        except (InvalidTokenError, DeniedError) as error:
+            return change.revoked_to(self._denial(error, call), self._authority.revision)
+        return change.revoked_to(done, self._authority.revision if message.dry_run else done.revision)
+
+    def _begin_revoke(self, caller: Caller, asked: change.Ending, key: str | None, dry_run: bool) -> Revoked:  # noqa: FBT001  # runs in a thread, by position
+        """Revoke in a thread: a large subtree is counted row by row, and the loop answers checks meanwhile."""
+        return self._authority.revoke(caller, asked.order, asked.standing, asked.proof, dry_run=dry_run, key=key)
+
+    async def _get(self, message: pb.GetDelegationRequest, call: Call) -> pb.GetDelegationResponse:
+        found = self._authority.get(call.caller, digest_from(message.digest))
+        return pb.GetDelegationResponse(delegation=delegation_to(found, self._root(call.caller, found), grant=True))
+
+    async def _list(self, message: pb.ListDelegationsRequest, call: Call) -> pb.ListDelegationsResponse:
+        query = query_from(message)
+        revision = self._authority.revision
+        page = await asyncio.to_thread(self._authority.find, call.caller, query)  # may read a thousand rows
+        return page_to(page, message, revision)
+
+    async def _enrol(self, message: pb.EnrolRequest, call: Call) -> pb.EnrolResponse:
+        key = change.key_from(message.idempotency_key)
+        holder, principal = change.enrol_from(message)
+        return change.enrolled_to(await settled(self._authority.begin_enrol(call.caller, holder, principal, key)))
+
+    def _denial(self, error: InvalidTokenError | DeniedError, call: Call) -> Any:  # noqa: ANN401
+        decision = error.decision if isinstance(error, DeniedError) else refused(error, self._clock())
+        call.note(decision)
+        return decision
+
+    def _root(self, caller: Caller, delegated: Delegated, presented: Presented = ()) -> str | None:
+        """Return the token of a delegation's root: presented, its own, or looked up."""
+        if delegated.hop == 0:
+            return delegated.token
+        if presented and not isinstance(presented, bytes):
+            return presented[0]
+        try:
+            above = self._authority.find(caller, Query(up=b64decode(delegated.id.encode())))
+        except NotFoundError:  # an agent host that presents proofs for keys that are not its own
+            return None
+        return above.delegations[0].token if above.delegations else None
+
+
+def _by_channel(caller: Caller, *, channel: bool) -> Caller:
+    """Return the caller with its channel as proof only where the request asks for that."""
+    return caller if channel == caller.channel else replace(caller, channel=channel and caller.channel)

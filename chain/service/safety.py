@@ -1,0 +1,149 @@
+"""Reasons not to start. A server that would run with less safety than its owner thinks does not run.
+
+The law of this file: every rule of a configuration stands here, each with its sentence; nothing is repaired and
+nothing is warned about.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import stat
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from chain.caller import ALLOWED, Role
+from chain.errors import ConfigurationError
+from chain.service.settings import CallerSettings, ServeSettings
+
+MAX_SOCKET_PATH = 107
+"""Bytes of a unix socket's path (sun_path, less its NUL)."""
+
+
+def require_safe(settings: ServeSettings) -> None:
+    """Return where nothing speaks against starting.
+
+    Raises:
+        ConfigurationError: with everything that does.
+    """
+    faults = [*_listening(settings), *_trust(settings), *_callers(settings), *_files(settings)]
+    if faults:
+        raise ConfigurationError("; ".join(faults))
+
+
+def split_address(listen: str) -> tuple[str, int]:
+    """Return host and port of ``host:port``; an IPv6 host stands in brackets.
+
+    Raises:
+        ConfigurationError: it is not of that form.
+    """
+    host, colon, port = listen.rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]")
+    if not colon or not bare or not (port.isascii() and port.isdecimal() and int(port) < 65536):
+        raise ConfigurationError(f"`listen` is host:port, and not `{listen}`")
+    return bare, int(port)
+
+
+def _listening(settings: ServeSettings) -> Iterator[str]:
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        missing = "key" if settings.tls_key is None else "certificate"
+        yield f"TLS needs a certificate and its key, and the {missing} is missing"
+    if not settings.listen:
+        if not any(caller.socket for caller in settings.callers):
+            yield "nothing to listen on: no address, and no caller has a socket"
+        return
+    try:
+        host, _ = split_address(settings.listen)
+    except ConfigurationError as error:
+        yield error.detail
+        return
+    if settings.tls_cert is None and not _loopback(host):
+        yield f"`{host}` is not a loopback address, and without TLS secrets would cross the network in the clear"
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _trust(settings: ServeSettings) -> Iterator[str]:
+    if not settings.anchors:
+        yield "no trust anchor: every chain would be refused"
+    for number, anchor in enumerate(settings.anchors):
+        if (anchor.jwk is None) == (anchor.jwk_file is None):
+            yield f"anchor {number} needs `jwk` or `jwk_file`"
+    for number, agent in enumerate(settings.agents):
+        if (agent.jwk is None) == (agent.jwk_file is None):
+            yield f"agent {number} needs `jwk` or `jwk_file`"
+    if (settings.issuer is None) != (settings.issuer_key is None):
+        yield "`issuer` and `issuer_key` go together"
+    if len(set(settings.labels)) != len(settings.labels):
+        yield "a label stands twice"
+    if settings.default_lifetime > settings.max_lifetime:
+        yield "`default_lifetime` is above `max_lifetime`"
+
+
+def _callers(settings: ServeSettings) -> Iterator[str]:
+    if not settings.callers:
+        yield "no caller: nobody could call"
+    for name, count in Counter(caller.name for caller in settings.callers).items():
+        if count > 1:
+            yield f"the name `{name}` stands {count} times among the callers"
+    secrets = Counter(credential.sha256 for caller in settings.callers for credential in caller.credentials)
+    if any(count > 1 for count in secrets.values()):
+        yield "two credentials are the same"
+    for caller in settings.callers:
+        yield from _caller(caller)
+    if settings.sockets is None and any(caller.socket for caller in settings.callers):
+        yield "a caller has a socket, and `sockets` names no directory"
+
+
+def _caller(caller: CallerSettings) -> Iterator[str]:
+    name = caller.name
+    if not caller.credentials and not caller.socket:
+        yield f"caller `{name}` has neither a credential nor a socket"
+    if caller.audience is None and not ALLOWED["Check"].isdisjoint(caller.roles):
+        yield f"caller `{name}` may check and has no audience: a proof made for another would be taken from it"
+    keys = [key for key in (caller.jwk, caller.jwk_file, caller.thumbprint) if key is not None]
+    if len(keys) > 1:
+        yield f"caller `{name}` has more than one of `jwk`, `jwk_file` and `thumbprint`"
+    if keys and Role.AGENT not in caller.roles:
+        yield f"caller `{name}` has an agent's key and is no agent"
+    if caller.socket and Role.AGENT in caller.roles and not keys:
+        yield f"caller `{name}` is an agent on a socket of its own, and has no key for the socket to prove"
+
+
+def _files(settings: ServeSettings) -> Iterator[str]:
+    for key in (settings.tls_key, settings.issuer_key):
+        if key is not None:
+            yield from _private(key, "key file")
+    for plain in (settings.tls_cert, settings.catalogue):
+        if plain is not None and not plain.is_file():
+            yield f"no file `{plain}`"
+    if settings.sockets is not None and any(caller.socket for caller in settings.callers):
+        yield from _socket_directory(settings)
+
+
+def _socket_directory(settings: ServeSettings) -> Iterator[str]:
+    directory = settings.sockets or Path()
+    if directory.exists():
+        if not directory.is_dir():
+            yield f"`{directory}` is no directory"
+            return
+        yield from _private(directory, "socket directory")
+    for caller in settings.callers:
+        path = directory.absolute() / f"{caller.name}.sock"
+        if caller.socket and len(bytes(path)) > MAX_SOCKET_PATH:
+            yield f"the path of `{caller.name}.sock` is longer than {MAX_SOCKET_PATH} bytes"
+
+
+def _private(path: Path, what: str) -> Iterator[str]:
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        yield f"{what} `{path}`: {error.strerror}"
+        return
+    if stat.S_IMODE(mode) & 0o077:
+        yield f"{what} `{path}` is open to others: its mode is {stat.S_IMODE(mode):04o}"

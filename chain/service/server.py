@@ -1,0 +1,266 @@
+"""The server: one listener on the network, one on a socket for each caller that has its own, one orderly end.
+
+The law of this file: every limit is stated, none is gRPC's default; a port or socket that somebody else uses is never
+shared; a stop lets what was begun end, tells health first, and closes the ledger last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import stat
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from itertools import count
+from pathlib import Path
+from typing import TextIO, cast
+
+import grpc
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import Message
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+
+from chain.authority import Authority
+from chain.errors import ConfigurationError
+from chain.service.authorization import Authorization
+from chain.service.calllog import CallLog
+from chain.service.compose import bearers, socketed
+from chain.service.credentials import Credentials, Identity
+from chain.service.delegation import DelegationMethods
+from chain.service.gate import Authenticate, Call, Context, Gate
+from chain.service.info import VERSION, Info
+from chain.service.safety import require_safe, split_address
+from chain.service.settings import ServeSettings
+from chain.service.stream import Streams
+from chain.v1 import authorization_pb2, delegation_pb2, info_pb2
+
+SERVICES = (
+    authorization_pb2.DESCRIPTOR.services_by_name["AuthorizationService"],
+    delegation_pb2.DESCRIPTOR.services_by_name["DelegationService"],
+    info_pb2.DESCRIPTOR.services_by_name["ServerInfoService"],
+)
+"""Everything that is served beside health and reflection."""
+
+MAX_METADATA = 16 * 1024
+"""Bytes of a call's metadata: credentials and request ids are short, and a chain never travels there."""
+
+CONNECTION_GRACE = 60
+"""Seconds that calls have to end on a connection that was asked to reconnect."""
+
+STREAMS_PER_CONNECTION = 256
+"""Calls at once on one connection."""
+
+PROBE = 0.5
+"""Seconds to find out whether somebody answers on a socket that lies in the way."""
+
+
+class ChainServer:
+    """Serves an authority over gRPC.
+
+    Attributes:
+        address: host:port once started; empty where there is no network listener.
+        sockets: path of each caller's own socket, by name.
+    """
+
+    def __init__(
+        self,
+        authority: Authority,
+        settings: ServeSettings,
+        *,
+        log: TextIO = sys.stderr,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Prepare to serve.
+
+        Args:
+            authority: answers; this server closes it when it stops.
+            settings: what the server was told.
+            log: takes one line of JSON for each call.
+            clock: seconds since the epoch.
+
+        Raises:
+            ConfigurationError: the settings are unsafe.
+        """
+        require_safe(settings)
+        self.address = ""
+        self.sockets: dict[str, Path] = {}
+        self._authority = authority
+        self._settings = settings
+        self._clock = clock
+        self._log = CallLog(log, clock, settings.log_level)
+        self._health = health.aio.HealthServicer()
+        self._streams = Streams(clock)
+        self._servers: list[grpc.aio.Server] = []
+        self._prefix, self._numbers = os.urandom(6).hex(), count(1)
+
+    async def start(self) -> None:
+        """Listen and answer.
+
+        Raises:
+            ConfigurationError: an address or socket is in use, or a certificate is not one.
+        """
+        try:
+            if self._settings.listen:
+                await self._listen()
+            for identity in socketed(self._settings):
+                await self._open_socket(identity)
+        except ConfigurationError:
+            await self._abandon()
+            raise
+        for service in ("", *(descriptor.full_name for descriptor in SERVICES)):
+            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        named = [str(path) for path in self.sockets.values()]
+        self._log.event("serving", address=self.address, sockets=named, version=VERSION)
+
+    async def stop(self, grace: float | None = None) -> None:
+        """End in order: health says so, streams end, calls have `grace` seconds, the ledger is closed.
+
+        Args:
+            grace: seconds; None for the configured drain.
+        """
+        self._log.event("draining")
+        await self._health.enter_graceful_shutdown()
+        self._streams.close()
+        grace = self._settings.drain if grace is None else grace
+        await asyncio.gather(*(server.stop(grace) for server in self._servers))
+        for path in self.sockets.values():
+            path.unlink(missing_ok=True)
+        await asyncio.to_thread(self._authority.close)
+        self._log.event("stopped")
+
+    async def run(self, ready: Callable[[ChainServer], None] | None = None) -> None:
+        """Serve until SIGTERM or SIGINT, then stop.
+
+        Args:
+            ready: called once every listener answers.
+        """
+        ending = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, ending.set)
+        await self.start()
+        if ready is not None:
+            ready(self)
+        await ending.wait()
+        await self.stop()
+
+    async def _listen(self) -> None:
+        host, port = split_address(self._settings.listen)
+        name = f"[{host}]" if ":" in host else host
+        server = self._server(Credentials(bearers(self._settings), self._clock).identify)
+        try:
+            bound = self._bind(server, f"{name}:{port}")
+        except RuntimeError:  # all that grpc says of a port that is taken
+            raise ConfigurationError(f"`{self._settings.listen}` cannot be bound: it is in use or not ours") from None
+        self._servers.append(server)
+        await server.start()
+        self.address = f"{name}:{bound}"
+
+    def _bind(self, server: grpc.aio.Server, address: str) -> int:
+        cert, key = self._settings.tls_cert, self._settings.tls_key
+        if cert is None or key is None:
+            return server.add_insecure_port(address)
+        credentials = grpc.ssl_server_credentials([(key.read_bytes(), cert.read_bytes())])
+        return server.add_secure_port(address, credentials)
+
+    async def _open_socket(self, identity: Identity) -> None:
+        directory = (self._settings.sockets or Path()).absolute()
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = directory / f"{identity.caller.name}.sock"
+        await asyncio.to_thread(_clear, path)
+        server = self._server(lambda _metadata: identity)
+        try:
+            server.add_insecure_port(f"unix:{path}")
+        except RuntimeError:
+            raise ConfigurationError(f"socket `{path}` cannot be bound") from None
+        path.chmod(0o600)
+        self._servers.append(server)
+        await server.start()
+        self.sockets[identity.caller.name] = path
+
+    async def _abandon(self) -> None:
+        for server in self._servers:
+            await server.stop(0)
+        for path in self.sockets.values():
+            path.unlink(missing_ok=True)
+
+    def _server(self, authenticate: Authenticate) -> grpc.aio.Server:
+        settings = self._settings
+        server = grpc.aio.server(
+            maximum_concurrent_rpcs=settings.max_concurrent_rpcs,
+            options=(
+                ("grpc.so_reuseport", 0),  # on by default: a second server would take every other connection
+                ("grpc.max_receive_message_length", settings.max_message_bytes),
+                ("grpc.max_send_message_length", settings.max_message_bytes),
+                ("grpc.max_metadata_size", MAX_METADATA),
+                ("grpc.max_concurrent_streams", STREAMS_PER_CONNECTION),
+                ("grpc.max_connection_age_ms", settings.max_connection_age * 1000),
+                ("grpc.max_connection_age_grace_ms", CONNECTION_GRACE * 1000),
+            ),
+        )
+        gate = Gate(authenticate, self._log, self._clock, self._new_id)
+        handlers = [
+            gate.service(descriptor, methods) for descriptor, methods in zip(SERVICES, self._methods(), strict=True)
+        ]
+        if settings.reflection:
+            handlers.append(gate.service(_REFLECTION, {"ServerReflectionInfo": _reflect()}, any_role=True))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        server.add_generic_rpc_handlers((*handlers, gate.nothing()))
+        return server
+
+    def _methods(self) -> tuple[Mapping[str, object], ...]:
+        authority, settings, clock = self._authority, self._settings, self._clock
+        return (
+            Authorization(authority, self._streams).methods(),
+            DelegationMethods(authority, clock, settings.default_lifetime).methods(),
+            Info(authority, settings, clock).methods(),
+        )
+
+    def _new_id(self) -> str:
+        return f"{self._prefix}-{next(self._numbers):x}"
+
+
+_REFLECTION = cast("ServiceDescriptor", reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"])
+
+
+def _reflect() -> Callable[[Call], Awaitable[None]]:
+    servicer = reflection.aio.ReflectionServicer([descriptor.full_name for descriptor in SERVICES])
+    answers = cast("Callable[[AsyncIterator[object], Context], AsyncIterator[Message]]", servicer.ServerReflectionInfo)
+
+    async def requests(call: Call) -> AsyncIterator[object]:
+        while (message := await call.context.read()) is not grpc.aio.EOF:
+            yield message
+
+    async def reflect(call: Call) -> None:
+        async for reply in answers(requests(call), call.context):
+            await call.context.write(reply)
+
+    return reflect
+
+
+def _clear(path: Path) -> None:
+    """Remove a socket that a server which is gone left behind; gRPC would take over a live one silently.
+
+    Raises:
+        ConfigurationError: somebody answers there, or it is no socket.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise ConfigurationError(f"`{path}` lies in the way and is no socket")
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(PROBE)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+        except OSError as error:
+            raise ConfigurationError(f"socket `{path}`: {error}") from None
+    raise ConfigurationError(f"socket `{path}` is in use")

@@ -1,0 +1,98 @@
+"""A demonstration that was played once, and what it left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+
+class Ended(NamedTuple):
+    """A command that ran in a process of its own."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:  # noqa: ANN401 - whatever was printed
+        return json.loads(self.out)
+
+
+def run(*arguments: str | Path, input: str | None = None, **environment: str) -> Ended:  # noqa: A002 - as subprocess
+    """Run `python -m chain`."""
+    process = subprocess.run(
+        command(*arguments),
+        input=input,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=os.environ | environment,
+    )
+    return Ended(process.returncode, process.stdout, process.stderr)
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "chain", *map(str, arguments)]
+
+
+class Played(NamedTuple):
+    """The demonstration's report and the directory it kept."""
+
+    folder: Path
+    report: dict[str, Any]
+
+    def chain(self, name: str) -> Path:
+        return self.folder / "chains" / f"{name}.chain"
+
+    def key(self, name: str) -> Path:
+        return self.folder / "keys" / f"{name}.key"
+
+    def public(self, name: str) -> Path:
+        return self.folder / "keys" / f"{name}.jwk"
+
+
+@pytest.fixture(scope="session")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
+    folder = tmp_path_factory.mktemp("demo") / "kept"
+    ended = run("demo", "--json", "--keep", folder)
+    assert (ended.code, ended.err) == (0, "")
+    return Played(folder, ended.json)
+
+
+class Service(NamedTuple):
+    """`chain serve` in a process of its own, on what a demonstration kept."""
+
+    address: str
+    folder: Path
+    process: subprocess.Popen[str]
+
+    def as_caller(self, name: str) -> Sequence[str]:
+        return ("--server", self.address, "--credential-file", str(self.folder / "secrets" / f"{name}.secret"))
+
+
+@pytest.fixture(scope="session")
+def service(played: Played, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    configuration = (played.folder / "chain.toml").read_text()
+    ledger = tmp_path_factory.mktemp("service") / "ledger"
+    changed, count = re.subn(r'(?m)^ledger = ".*"$', f'ledger = "{ledger}"', configuration)
+    assert count == 1
+    file = ledger.parent / "chain.toml"
+    file.write_text(changed)
+    process = subprocess.Popen(
+        command("serve", "--config", file), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert process.stdout is not None
+    ready = json.loads(process.stdout.readline())
+    yield Service(ready["serving"], played.folder, process)
+    process.terminate()
+    assert process.wait(20) == 0
+    process.stdout.close()
