@@ -3,7 +3,7 @@
 `python -m benchmarks.agentdojo` prints, per suite and way of granting, how many legitimate calls were allowed and how
 many injected ones refused, names every injected call that was not refused, and gives the latency of a hop as its caller
 sees it; `--json` prints the same as data. What is replayed is in `agentdojo_data`, how grants are made in
-`agentdojo_grants`, what counts as refused in `agentdojo_replay`, who answers in `agentdojo_library`. Exit code 1 when a
+`agentdojo_grants`, what counts as refused in `agentdojo_replay`, who answers in `agentdojo_door`. Exit code 1 when a
 task's own grant refused one of its calls, 3 when `agentdojo` is not installed.
 """
 
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import agentdojo_data, agentdojo_grants
-from benchmarks.agentdojo_library import library
+from benchmarks.agentdojo_door import service
 from benchmarks.agentdojo_replay import Outcome, Tried, replay
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"not installed: {error.name} (extra `bench`)", file=sys.stderr)
         return 3
     catalogue = agentdojo_data.catalogue()
-    with library(catalogue) as door:
+    with service(catalogue) as door:
         summaries = [
             summary(replay(door, suite, mode, catalogue))
             for suite in suites

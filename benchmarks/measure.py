@@ -2,8 +2,8 @@
 
 A slow second on a shared machine then falls on all of them alike, and ratios stay meaningful where
 absolute figures do not. A turn is `TURN` calls, because each engine in service runs its own code again and
-again; taking turns call by call would time how well it survives another's working set in the caches. Nothing is subtracted: the two clock reads around a call (about 0.1 µs)
-stay in every figure.
+again; taking turns call by call would time how well it survives another's working set in the caches. Nothing is
+subtracted: the two clock reads around a call (about 0.1 µs) stay in every figure.
 """
 
 from __future__ import annotations

@@ -20,13 +20,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -34,7 +31,7 @@ from typing import Any
 import grpc
 
 from benchmarks import measure
-from benchmarks.service_host import AUTHORITY, EMPTY, PEP
+from benchmarks.service_host import AUTHORITY, EMPTY, PEP, server
 from chain import jcs, mint, proof
 from chain.base64url import b64encode
 from chain.change import Issue
@@ -63,19 +60,6 @@ _serial = count(1)
 def fresh() -> str:
     """A proof's jti or a request id that nobody used."""
     return f"{os.urandom(9).hex()}-{next(_serial)}"
-
-
-@contextmanager
-def server(agent: KeySigner) -> Iterator[dict[str, Any]]:
-    """The server process and its sockets."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "benchmarks.service_host", folder, agent.key.to_json()]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            try:
-                yield json.loads(process.stdout.readline())
-            finally:
-                process.terminate()
 
 
 def cpu_seconds(pid: int) -> float:
@@ -280,7 +264,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=1000, help="samples of each unary call")
     options = parser.parse_args()
     agent = KeySigner.from_seed(os.urandom(32))
-    with server(agent) as place:
+    with server(agent.key.to_json()) as place:
         caller = Caller(place, agent)
         rows = latencies(caller, place["pid"], options.rounds)
         rows.append(stream(caller, options.rounds))

@@ -7,11 +7,15 @@ JSON when it answers, and stops on SIGTERM.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
+import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -27,6 +31,26 @@ AUTHORITY = "https://chain.example"
 ISSUER = "https://issuer.example"
 PEP = "https://pep.example"
 TOOLS = {"mail.read": "read", "mail.send": "act"}
+
+
+@contextmanager
+def server(agent: str, catalogue: str | None = None) -> Iterator[dict[str, Any]]:
+    """Run the server in a process of its own; gives its pid and the path of each caller's socket.
+
+    Args:
+        agent: JWK of the key that the caller `agent` holds.
+        catalogue: JSON; None takes `TOOLS`.
+    """
+    with tempfile.TemporaryDirectory(prefix="chain-bench-") as folder:
+        if catalogue is not None:
+            (Path(folder) / "catalogue.json").write_text(catalogue, encoding="utf-8")
+        command = [sys.executable, "-m", "benchmarks.service_host", folder, agent]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            try:
+                yield json.loads(process.stdout.readline())
+            finally:
+                process.terminate()
 
 
 async def nothing(_message: bytes, _context: object) -> bytes:
@@ -45,10 +69,14 @@ async def empty_server(path: Path) -> grpc.aio.Server:
 
 
 def settings(folder: Path, issuer: KeySigner, agent: str) -> ServeSettings:
-    """One issuer, one operator and one agent, each with a socket of its own."""
+    """An issuer (operator too), an agent and an enforcement point, each with a socket of its own.
+
+    The catalogue is `catalogue.json` in the folder, or `TOOLS` where there is none.
+    """
     jwk = json.loads(issuer.key.to_json())
     catalogue = folder / "catalogue.json"
-    catalogue.write_text(json.dumps(TOOLS))
+    if not catalogue.exists():
+        catalogue.write_text(json.dumps(TOOLS), encoding="utf-8")
     held = json.loads(agent)
     return ServeSettings.model_validate(
         {
@@ -62,7 +90,8 @@ def settings(folder: Path, issuer: KeySigner, agent: str) -> ServeSettings:
             "catalogue": catalogue,
             "log_level": "warning",
             "callers": [
-                {"name": "issuer", "roles": ["issuer"], "socket": True},
+                {"name": "issuer", "roles": ["issuer", "operator"], "socket": True},
+                {"name": "pep", "roles": ["enforcement_point"], "audience": PEP, "socket": True},
                 {"name": "agent", "roles": ["agent"], "audience": PEP, "jwk": held, "socket": True},
             ],
             "agents": [{"jwk": held, "id": "spiffe://bench.example/agent", "owner": "bench"}],

@@ -162,4 +162,4 @@ def _print_hop(hop: dict[str, Any]) -> None:
     for one in hop["beyond"]:
         click.echo(wrapped(f"ASKS BEYOND {one['field']}: {one['parent']} -> {one['child']}", "  ", "    "))
     if hop["hop"] > 0 and not (hop["dropped"] or hop["narrowed"] or hop["beyond"]):
-        click.echo("  narrows nothing but its time")
+        click.echo("  narrows no tool and no limit")

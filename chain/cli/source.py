@@ -136,7 +136,7 @@ def secret(path: str) -> str:
     if stat.S_ISREG(status.st_mode) and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise ConfigurationError(f"credential file `{path}`: others may read it; make it 0600")
     found = text(path).strip()
-    if not found or not found.isascii() or not found.isprintable():
+    if len(found.split()) != 1 or not found.isascii() or not found.isprintable():
         raise ConfigurationError(f"credential file `{path}`: holds no secret")
     return found
 

@@ -30,7 +30,8 @@ def guard(tool: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Return a decorator that lets a function or coroutine function run only where the call is allowed.
 
     The arguments that are checked are the function's own, by name: defaults are filled in, members of ``**kwargs``
-    stand beside the others, the receiver of a method is left out. They have to be plain JSON values.
+    stand beside the others, and the receiver of a method is left out: a first parameter called `self` or `cls` in the
+    body of a class. They have to be plain JSON values; what else a tool needs belongs in its object.
 
     Args:
         tool: its name, as grants and the catalogue spell it.
@@ -38,6 +39,7 @@ def guard(tool: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     Raises:
         ConfigurationError: at decoration: not a function, a generator, or one that takes ``*args``.
         DeniedError: at the call: not allowed. Its text is safe to show to a model; `decision` is for operators.
+        TypeError: at the call: the arguments do not fit the function, as without the guard.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:

@@ -7,6 +7,7 @@ by name; nothing is formatted from messages.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from traceback import extract_tb
 from typing import TextIO
 
@@ -88,5 +89,8 @@ class CallLog:
         self.event("failed", "error", method=method, request=request, error=type(error).__name__, at=places)
 
     def _write(self, line: CallLine | EventLine) -> None:
-        self._stream.write(_encode(line).decode() + "\n")
-        self._stream.flush()
+        with suppress(
+            OSError, ValueError
+        ):  # a full disk or a closed pipe must not fail a call: the ledger has the record
+            self._stream.write(_encode(line).decode() + "\n")
+            self._stream.flush()

@@ -2,7 +2,7 @@
 
 The law of this file: a method is reachable only through here, and each one of a service is, because handlers are
 made from the service's descriptor. Whoever is not known learns nothing else; a role that the table does not name is
-refused; an unexpected error is `INTERNAL` without text. (Handlers are wrapped when they are registered: a server
+refused; an unexpected error is `INTERNAL` without text. A stranger's bytes are not even parsed. (Handlers are wrapped when they are registered: a server
 interceptor of grpc.aio costs a coroutine and a handler lookup more on every call.)
 """
 
@@ -14,12 +14,13 @@ from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
-from google.protobuf.message import Message
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from chain.caller import Caller
 from chain.decision import Decision
-from chain.errors import ChainError, ConfigurationError, ForbiddenError
+from chain.errors import ChainError, ConfigurationError, ForbiddenError, InvalidRequestError
 from chain.service.calllog import MAX_DECISIONS, CallLine, CallLog
 from chain.service.credentials import Identity
 from chain.wire.status import DETAILS, code_of, details_of
@@ -33,6 +34,7 @@ MAX_REQUEST_ID = 128
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 R = TypeVar("R")
 
+Decode: TypeAlias = Callable[[bytes], Message]
 Authenticate: TypeAlias = Callable[[Mapping[str, str | bytes]], Identity]
 
 
@@ -47,14 +49,31 @@ class Call:
         decided: how many.
     """
 
-    __slots__ = ("caller", "context", "decided", "decisions", "identity")
+    __slots__ = ("_decode", "caller", "context", "decided", "decisions", "identity")
 
-    def __init__(self, identity: Identity, context: Context) -> None:
+    def __init__(self, identity: Identity, context: Context, decode: Decode) -> None:
         self.identity = identity
         self.caller: Caller = identity.caller
         self.context = context
+        self._decode = decode
         self.decisions: list[str] = []
         self.decided = 0
+
+    def message(self, data: bytes) -> Any:  # noqa: ANN401  # of the method's own type
+        """Return the message that was sent.
+
+        Raises:
+            InvalidRequestError: it is none.
+        """
+        try:
+            return self._decode(data)
+        except DecodeError:
+            raise InvalidRequestError("not a message of this method") from None
+
+    async def read(self) -> Any:  # noqa: ANN401  # as above
+        """Return a stream's next message, or None at its end."""
+        data = await self.context.read()
+        return None if data is grpc.aio.EOF else self.message(data)
 
     def note(self, decision: Decision) -> None:
         """Remember a decision for the log."""
@@ -111,30 +130,39 @@ class Gate:
             decode = GetMessageClass(method.input_type).FromString
             encode = GetMessageClass(method.output_type).SerializeToString
             if method.client_streaming:
-                wrapped = self._stream(name, handle, any_role=any_role)
-                handlers[name] = grpc.stream_stream_rpc_method_handler(wrapped, decode, encode)
+                stream = self._stream(name, handle, decode, any_role=any_role)
+                handlers[name] = grpc.stream_stream_rpc_method_handler(stream, None, encode)
             else:
-                handlers[name] = grpc.unary_unary_rpc_method_handler(self._unary(name, handle), decode, encode)
+                unary = self._unary(name, handle, decode)
+                handlers[name] = grpc.unary_unary_rpc_method_handler(unary, None, encode)
         return grpc.method_handlers_generic_handler(descriptor.full_name, handlers)
 
     def nothing(self) -> grpc.GenericRpcHandler:
         """Return the handler of every method that does not exist: a stranger does not learn that it does not."""
         return _Nothing(self)
 
-    def _unary(self, name: str, handle: Unary) -> Callable[[Message, Context], Awaitable[Message]]:
-        async def answer(message: Message, context: Context) -> Message:
-            return await self._through(name, context, lambda call: handle(message, call))
+    def _unary(self, name: str, handle: Unary, decode: Decode) -> Callable[[bytes, Context], Awaitable[Message]]:
+        async def answer(data: bytes, context: Context) -> Message:
+            return await self._through(name, context, decode, lambda call: handle(call.message(data), call))
 
         return answer
 
-    def _stream(self, name: str, handle: Stream, *, any_role: bool) -> Callable[[object, Context], Awaitable[None]]:
+    def _stream(
+        self, name: str, handle: Stream, decode: Decode, *, any_role: bool
+    ) -> Callable[[object, Context], Awaitable[None]]:
         async def answer(_messages: object, context: Context) -> None:
-            await self._through(name, context, handle, any_role=any_role)
+            await self._through(name, context, decode, handle, any_role=any_role)
 
         return answer
 
     async def _through(
-        self, name: str, context: Context, work: Callable[[Call], Awaitable[R]], *, any_role: bool = False
+        self,
+        name: str,
+        context: Context,
+        decode: Decode,
+        work: Callable[[Call], Awaitable[R]],
+        *,
+        any_role: bool = False,
     ) -> R:
         began = perf_counter_ns()
         metadata = dict(context.invocation_metadata() or ())
@@ -142,7 +170,7 @@ class Gate:
         call: Call | None = None
         code = "CANCELLED"
         try:
-            call = Call(self._authenticate(metadata), context)
+            call = Call(self._authenticate(metadata), context, decode)
             if not any_role:
                 call.caller.require(name)
             reply = await work(call)
@@ -186,7 +214,7 @@ class _Nothing(grpc.GenericRpcHandler):
         async def refuse(_call: Call) -> None:
             raise ForbiddenError("no role may call this")
 
-        return grpc.stream_stream_rpc_method_handler(self._gate._stream(name, refuse, any_role=True))  # noqa: SLF001
+        return grpc.stream_stream_rpc_method_handler(self._gate._stream(name, refuse, Empty.FromString, any_role=True))  # noqa: SLF001
 
 
 async def _refuse(context: Context, error: ChainError, request_id: str) -> NoReturn:

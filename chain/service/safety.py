@@ -7,6 +7,7 @@ nothing is warned about.
 from __future__ import annotations
 
 import ipaddress
+import ssl
 import stat
 from collections import Counter
 from collections.abc import Iterator
@@ -42,6 +43,19 @@ def split_address(listen: str) -> tuple[str, int]:
     if not colon or not bare or not (port.isascii() and port.isdecimal() and int(port) < 65536):
         raise ConfigurationError(f"`listen` is host:port, and not `{listen}`")
     return bare, int(port)
+
+
+def require_pair(cert: Path, key: Path) -> None:
+    """Return where a certificate and a private key belong together; gRPC would start and then fail every handshake.
+
+    Raises:
+        ConfigurationError: they do not, or one of them cannot be read.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(cert, key, password=b"")  # never asks at a terminal
+    except (ssl.SSLError, OSError):
+        raise ConfigurationError(f"`{cert}` and `{key}` are no certificate with its private key") from None
 
 
 def _listening(settings: ServeSettings) -> Iterator[str]:

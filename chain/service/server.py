@@ -33,7 +33,7 @@ from chain.service.credentials import Credentials, Identity
 from chain.service.delegation import DelegationMethods
 from chain.service.gate import Authenticate, Call, Context, Gate
 from chain.service.info import VERSION, Info
-from chain.service.safety import require_safe, split_address
+from chain.service.safety import require_pair, require_safe, split_address
 from chain.service.settings import ServeSettings
 from chain.service.stream import Streams
 from chain.v1 import authorization_pb2, delegation_pb2, info_pb2
@@ -164,6 +164,7 @@ class ChainServer:
         cert, key = self._settings.tls_cert, self._settings.tls_key
         if cert is None or key is None:
             return server.add_insecure_port(address)
+        require_pair(cert, key)
         credentials = grpc.ssl_server_credentials([(key.read_bytes(), cert.read_bytes())])
         return server.add_secure_port(address, credentials)
 
@@ -232,7 +233,7 @@ def _reflect() -> Callable[[Call], Awaitable[None]]:
     answers = cast("Callable[[AsyncIterator[object], Context], AsyncIterator[Message]]", servicer.ServerReflectionInfo)
 
     async def requests(call: Call) -> AsyncIterator[object]:
-        while (message := await call.context.read()) is not grpc.aio.EOF:
+        while (message := await call.read()) is not None:
             yield message
 
     async def reflect(call: Call) -> None:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from chain.authority import Authority
 from chain.decision import Decision
 from chain.errors import ChainError, UnreachableError
-from chain.service.gate import Call, Context
+from chain.service.gate import Call
 from chain.service.settled import settled
 from chain.v1 import authorization_pb2 as pb
 from chain.wire.asking import check_from
@@ -47,14 +47,14 @@ class Streams:
         for task in self._reading:
             task.cancel()
 
-    async def next(self, context: Context) -> pb.CheckStreamRequest | None:
+    async def next(self, call: Call) -> pb.CheckStreamRequest | None:
         """Return a stream's next message, or None at the end of the stream or of the server."""
         task = asyncio.current_task()
         if self.closing() or task is None:
             return None
         self._reading.add(task)
         try:
-            message = await context.read()
+            return cast("pb.CheckStreamRequest | None", await call.read())
         except asyncio.CancelledError:
             if not self.closing():
                 raise
@@ -62,7 +62,6 @@ class Streams:
             return None
         finally:
             self._reading.discard(task)
-        return message if isinstance(message, pb.CheckStreamRequest) else None
 
 
 class CheckStream:
@@ -97,7 +96,7 @@ class CheckStream:
 
     async def _read(self) -> None:
         call, streams = self._call, self._streams
-        while (message := await streams.next(call.context)) is not None:
+        while (message := await streams.next(call)) is not None:
             call.identity.require_valid(streams.clock())
             outcome = self._begin(message.check)
             ready = isinstance(outcome, ChainError) or outcome.done()

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from chain.cli.composition import authority
 from chain.client import Client
+from chain.errors import ConfigurationError
+from chain.service.settings import load
 from tests.cli.conftest import Played, Service, command, run
 
 
@@ -95,3 +98,17 @@ def test_an_unknown_setting_is_refused(played: Played, tmp_path: Path) -> None:
     assert "listenn" in ended.err
     ended = run("serve", "--config", configuration(played, tmp_path), CHAIN_SERVE_LISTENN="x")
     assert ended.code == 2
+
+
+def test_a_refused_composition_lets_the_ledger_go(played: Played, tmp_path: Path) -> None:
+    file = configuration(played, tmp_path)
+    with pytest.raises(ConfigurationError):
+        authority(load(["--config", str(file), "--issuer", "https://other.example"]))
+    authority(load(["--config", str(file)])).close()
+    assert (tmp_path / "ledger").is_dir()
+
+
+def test_a_ledger_in_memory_leaves_nothing(played: Played, tmp_path: Path) -> None:
+    made = authority(load(["--config", str(configuration(played, tmp_path, ledger='"memory"'))]))
+    made.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["chain.toml"]

@@ -13,19 +13,23 @@ Answer = Callable[[bytes, grpc.ServicerContext], Message | bytes]
 
 
 class Fake(grpc.GenericRpcHandler):
-    """Listens on loopback; `answer` says what to give for every call.
+    """Listens on loopback; `answer` says what to give for every call; `tls` is a private key with its certificate.
 
     Attributes:
         calls: method and message of every call that arrived.
         metadata: of the last call.
     """
 
-    def __init__(self, answer: Answer | Message | bytes) -> None:
+    def __init__(self, answer: Answer | Message | bytes, tls: tuple[bytes, bytes] | None = None) -> None:
         self._answer = answer
         self.calls: list[tuple[str, bytes]] = []
         self.metadata: dict[str, str | bytes] = {}
         self._server = grpc.server(ThreadPoolExecutor(4), handlers=[self])
-        self.target = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        if tls is None:
+            port = self._server.add_insecure_port("127.0.0.1:0")
+        else:
+            port = self._server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([tls]))
+        self.target = f"127.0.0.1:{port}"
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any]:
         method = handler_call_details.method.rpartition("/")[2]

@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.message import Message
 
 from chain import mint
 from chain.base64url import b64encode
@@ -73,17 +74,21 @@ def guarded(target: str, *, asynchronous: bool, timeout: float = 10) -> tuple[To
     tool = Tool()
 
     async def later() -> None:
-        async with AsyncClient(target, timeout=timeout) as client:
-            async with AsyncSession(signer=ALICE, tokens=[TOKEN], audience=PEP, door=client):
-                assert await tool.aread("in") == "in"
+        async with (
+            AsyncClient(target, timeout=timeout) as client,
+            AsyncSession(signer=ALICE, tokens=[TOKEN], audience=PEP, door=client),
+        ):
+            assert await tool.aread("in") == "in"
 
     try:
         if asynchronous:
             asyncio.run(later())
         else:
-            with Client(target, timeout=timeout) as client:
-                with Session(signer=ALICE, tokens=[TOKEN], audience=PEP, door=client):
-                    assert tool.read("in") == "in"
+            with (
+                Client(target, timeout=timeout) as client,
+                Session(signer=ALICE, tokens=[TOKEN], audience=PEP, door=client),
+            ):
+                assert tool.read("in") == "in"
     except DeniedError as error:
         return tool, error
     return tool, None
@@ -253,32 +258,59 @@ def test_a_change_is_sent_again_under_its_own_key(
     assert server.calls[0] == server.calls[1], "the very same message"
 
 
+async def test_an_asynchronous_change_is_sent_again_under_its_own_key() -> None:
+    server: Fake
+
+    def once(_message: bytes, context: grpc.ServicerContext) -> Message:
+        if len(server.calls) == 1:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "restarting")
+        return delegation_pb2.RevokeResponse(revocation=delegation_pb2.Revocation(fallen_count=1))
+
+    with Fake(once) as server:
+        async with AsyncClient(server.target) as client:
+            assert (await client.revoke(Revoke(bytes(32)))).count == 1
+    assert len(server.calls) == 2
+    assert server.calls[0] == server.calls[1]
+
+
 @pytest.mark.parametrize(("method", "write", "kind", "reply"), WRITES, ids=[write[0] for write in WRITES])
 def test_a_change_is_given_up_in_the_end(
     method: str, write: Callable[[Client], object], kind: type[Any], reply: Any
 ) -> None:
-    with Fake(abort(grpc.StatusCode.UNAVAILABLE)) as server, Client(server.target) as client:
-        with pytest.raises(UnreachableError):
-            write(client)
+    with (
+        Fake(abort(grpc.StatusCode.UNAVAILABLE)) as server,
+        Client(server.target) as client,
+        pytest.raises(UnreachableError),
+    ):
+        write(client)
     assert [name for name, _ in server.calls] == [method] * 3
 
 
 def test_a_change_that_was_refused_is_not_sent_again() -> None:
-    with Fake(abort(grpc.StatusCode.PERMISSION_DENIED)) as server, Client(server.target) as client:
-        with pytest.raises(ForbiddenError):
-            client.revoke(Revoke(bytes(32)))
+    with (
+        Fake(abort(grpc.StatusCode.PERMISSION_DENIED)) as server,
+        Client(server.target) as client,
+        pytest.raises(ForbiddenError),
+    ):
+        client.revoke(Revoke(bytes(32)))
     assert len(server.calls) == 1
 
 
 @pytest.mark.parametrize("outcome", [{}, {"denial": ALLOW}, {"denial": DENY}])
 def test_a_change_that_was_not_made_is_never_taken_for_one(outcome: dict[str, Any]) -> None:
-    with Fake(delegation_pb2.DelegateResponse(**outcome)) as server, Client(server.target) as client:
-        with pytest.raises(DeniedError) as raised:
-            client.delegate([TOKEN], TOKEN, "proof")
+    with (
+        Fake(delegation_pb2.DelegateResponse(**outcome)) as server,
+        Client(server.target) as client,
+        pytest.raises(DeniedError) as raised,
+    ):
+        client.delegate([TOKEN], TOKEN, "proof")
     assert not raised.value.decision.allowed
-    with Fake(delegation_pb2.RevokeResponse(**outcome)) as server, Client(server.target) as client:
-        with pytest.raises(DeniedError):
-            client.revoke(Revoke(bytes(32)))
+    with (
+        Fake(delegation_pb2.RevokeResponse(**outcome)) as server,
+        Client(server.target) as client,
+        pytest.raises(DeniedError),
+    ):
+        client.revoke(Revoke(bytes(32)))
 
 
 # -- batches and streams ----------------------------------------------------------------------------------------
@@ -335,9 +367,12 @@ def test_a_stream_answers_each_question_for_itself() -> None:
             with pytest.raises(InvalidRequestError):
                 stream.check([TOKEN], bad)
             assert stream.check([TOKEN], READ).allowed
-        with Client(server.target, timeout=0.2) as hasty, hasty.check_stream() as other:
-            with pytest.raises(UnreachableError):
-                other.check([TOKEN], elsewhere)
+        with (
+            Client(server.target, timeout=0.2) as hasty,
+            hasty.check_stream() as other,
+            pytest.raises(UnreachableError),
+        ):
+            other.check([TOKEN], elsewhere)
         with pytest.raises(UnreachableError):
             stream.check([TOKEN], READ)
     with Fake(streamed(None)) as server, Client(server.target) as client, client.check_stream() as stream:
@@ -361,11 +396,14 @@ async def test_an_asynchronous_stream_answers_each_question_for_itself() -> None
 
 
 def test_a_stream_that_breaks_answers_nobody() -> None:
-    with Fake(abort(grpc.StatusCode.UNAUTHENTICATED)) as server, Client(server.target) as client:
-        with client.check_stream() as stream:
-            for _ in range(2):
-                with pytest.raises(UnauthenticatedError):
-                    stream.check([TOKEN], READ)
+    with (
+        Fake(abort(grpc.StatusCode.UNAUTHENTICATED)) as server,
+        Client(server.target) as client,
+        client.check_stream() as stream,
+    ):
+        for _ in range(2):
+            with pytest.raises(UnauthenticatedError):
+                stream.check([TOKEN], READ)
 
 
 async def test_an_asynchronous_stream_that_breaks_answers_nobody() -> None:
@@ -378,9 +416,13 @@ async def test_an_asynchronous_stream_that_breaks_answers_nobody() -> None:
 
 @pytest.mark.parametrize("reply", [b"\xff\xff\xff\xff", unknown(4)])
 def test_a_stream_of_garbage_allows_nothing(reply: Any) -> None:
-    with Fake(reply) as server, Client(server.target, timeout=0.5) as client, client.check_stream() as stream:
-        with pytest.raises(ChainError):
-            stream.check([TOKEN], READ)
+    with (
+        Fake(reply) as server,
+        Client(server.target, timeout=0.5) as client,
+        client.check_stream() as stream,
+        pytest.raises(ChainError),
+    ):
+        stream.check([TOKEN], READ)
 
 
 async def test_an_asynchronous_stream_of_garbage_allows_nothing() -> None:
@@ -394,9 +436,11 @@ async def test_an_asynchronous_stream_of_garbage_allows_nothing() -> None:
 
 
 def test_the_credential_goes_with_every_call() -> None:
-    with Fake(info_pb2.GetServerInfoResponse(authority="https://chain.example")) as server:
-        with Client(server.target, "s" * 32) as client:
-            assert client.audience() == client.audience() == "https://chain.example"
+    with (
+        Fake(info_pb2.GetServerInfoResponse(authority="https://chain.example")) as server,
+        Client(server.target, "s" * 32) as client,
+    ):
+        assert client.audience() == client.audience() == "https://chain.example"
     assert server.metadata["authorization"] == "Bearer " + "s" * 32
     assert len(server.calls) == 1, "the authority's name is asked once"
 
@@ -442,7 +486,10 @@ async def test_a_closed_asynchronous_client_reaches_nobody() -> None:
 
 def test_a_deadline_holds_for_all_attempts_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(call, "PAUSES", (0.0, 1_000.0))
-    with Fake(abort(grpc.StatusCode.UNAVAILABLE)) as server, Client(server.target, timeout=10) as client:
-        with pytest.raises(UnreachableError):
-            client.revoke(Revoke(bytes(32)))
+    with (
+        Fake(abort(grpc.StatusCode.UNAVAILABLE)) as server,
+        Client(server.target, timeout=10) as client,
+        pytest.raises(UnreachableError),
+    ):
+        client.revoke(Revoke(bytes(32)))
     assert len(server.calls) == 2, "no time was left for a third"

@@ -5,15 +5,18 @@ from __future__ import annotations
 import socket
 import threading
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from chain.client import Client
+from chain.client import AsyncClient, Client
 from chain.client.endpoint import endpoint
 from chain.errors import ConfigurationError, UnreachableError
+from chain.v1 import info_pb2
+from tests.client.fake import Fake
 
 SECRET = "s" * 40
 
@@ -94,7 +97,7 @@ def test_a_plaintext_server_that_should_speak_tls_never_sees_the_secret() -> Non
         thread = threading.Thread(target=listen)
         thread.start()
         target = f"127.0.0.1:{server.getsockname()[1]}"
-        with Client(target, SECRET, roots=_certificate(), timeout=1) as client, pytest.raises(UnreachableError):
+        with Client(target, SECRET, roots=_identity()[1], timeout=1) as client, pytest.raises(UnreachableError):
             client.info()
         thread.join()
     assert heard
@@ -102,14 +105,44 @@ def test_a_plaintext_server_that_should_speak_tls_never_sees_the_secret() -> Non
     assert SECRET.encode() not in heard
 
 
-def _certificate() -> bytes:
+@pytest.fixture(scope="module")
+def identity() -> tuple[bytes, bytes]:
+    return _identity()
+
+
+def test_a_server_is_known_by_its_certificate(identity: tuple[bytes, bytes]) -> None:
+    with Fake(info_pb2.GetServerInfoResponse(issuer="https://issuer.example"), identity) as server:
+        with Client(server.target, SECRET, roots=identity[1], timeout=30) as client:
+            assert client.info().issuer == "https://issuer.example"
+        assert server.metadata["authorization"] == f"Bearer {SECRET}"
+        with Client(server.target, SECRET, roots=_identity()[1], timeout=30) as client, pytest.raises(UnreachableError):
+            client.info()
+        assert len(server.calls) == 1
+
+
+async def test_an_asynchronous_client_knows_a_server_by_its_certificate(identity: tuple[bytes, bytes]) -> None:
+    with Fake(info_pb2.GetServerInfoResponse(issuer="https://issuer.example"), identity) as server:
+        async with AsyncClient(server.target, SECRET, roots=identity[1], timeout=30) as client:
+            assert (await client.info()).issuer == "https://issuer.example"
+        async with AsyncClient(server.target, SECRET, roots=_identity()[1], timeout=30) as client:
+            with pytest.raises(UnreachableError):
+                await client.info()
+        assert len(server.calls) == 1
+
+
+def _identity() -> tuple[bytes, bytes]:
+    """A private key for 127.0.0.1 and its certificate, self-signed."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
     now = datetime.now(UTC)
     built = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now)
+        .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + timedelta(days=1))
+        .add_extension(names, critical=False)
         .sign(key, hashes.SHA256())
     )
-    return built.public_bytes(serialization.Encoding.PEM)
+    form = serialization.PrivateFormat.PKCS8
+    private = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+    return private, built.public_bytes(serialization.Encoding.PEM)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import signal
 import subprocess
 import sys
@@ -95,17 +96,19 @@ def test_guarded_tools_over_a_server(session: Session) -> None:
 
 async def test_guarded_tools_over_an_asynchronous_client(server: ChainServer, root: Delegated) -> None:
     bank = Bank()
-    async with AsyncClient(server.address, secret("agent"), timeout=PATIENT) as client:
-        async with AsyncSession(signer=ALICE, tokens=[root.token], audience=PEP, door=client) as session:
-            await asyncio.gather(*(bank.pay_later(amount) for amount in range(10)))
+    async with (
+        AsyncClient(server.address, secret("agent"), timeout=PATIENT) as client,
+        AsyncSession(signer=ALICE, tokens=[root.token], audience=PEP, door=client) as session,
+    ):
+        await asyncio.gather(*(bank.pay_later(amount) for amount in range(10)))
+        with pytest.raises(DeniedError):
+            await bank.pay_later(101)
+        handed = await session.delegate(BOB.key, FIFTY)
+        async with session.as_holder(BOB, handed.tokens):
+            await bank.pay_later(50)
             with pytest.raises(DeniedError):
-                await bank.pay_later(101)
-            handed = await session.delegate(BOB.key, FIFTY)
-            async with session.as_holder(BOB, handed.tokens):
-                await bank.pay_later(50)
-                with pytest.raises(DeniedError):
-                    await bank.pay_later(51)
-            assert (await session.revoke(handed.delegation.id, "done")).count == 1
+                await bank.pay_later(51)
+        assert (await session.revoke(handed.delegation.id, "done")).count == 1
     assert sorted(bank.paid) == [*range(10), 50]
 
 
@@ -194,10 +197,9 @@ def test_a_stream_from_many_threads(session: Session, agent: Client) -> None:
 
 
 async def test_an_asynchronous_stream(server: ChainServer, session: Session) -> None:
-    async with AsyncClient(server.address, secret("agent"), timeout=PATIENT) as client:
-        async with client.check_stream() as stream:
-            asked = [session.asking("bank.pay", {"amount": amount}) for amount in (5, 500)]
-            answers = await asyncio.gather(*(stream.check(session.presented, request) for request in asked))
+    async with AsyncClient(server.address, secret("agent"), timeout=PATIENT) as client, client.check_stream() as stream:
+        asked = [session.asking("bank.pay", {"amount": amount}) for amount in (5, 500)]
+        answers = await asyncio.gather(*(stream.check(session.presented, request) for request in asked))
     assert [answer.allowed for answer in answers] == [True, False]
 
 
@@ -233,6 +235,42 @@ def test_a_key_gives_the_first_reply_again_and_serves_no_other_change(server: Ch
         with pytest.raises(ConflictError):
             issuer.issue(Issue(holder=BOB.key, grant=GRANT, lifetime=600), "one-key")
         assert issuer.revoke(Revoke(b64decode(root.id.encode())), key="two").count >= 1
+
+
+def test_a_delegation_that_is_sent_again_is_made_once(session: Session, agent: Client) -> None:
+    ordered = session.handing(BOB.key, FIFTY, HOME)
+    first = agent.delegate(ordered.presented, ordered.subject, ordered.proof, ordered.key)
+    assert agent.delegate(ordered.presented, ordered.subject, ordered.proof, ordered.key) == first
+    with pytest.raises(DeniedError) as raised:
+        agent.delegate(ordered.presented, ordered.subject, ordered.proof)
+    assert raised.value.reason is Reason.REPLAY
+
+
+async def test_the_asynchronous_client_is_the_other_with_await(server: ChainServer) -> None:
+    public = [name for name in vars(Client) if not name.startswith("_")]
+    assert public == [name for name in vars(AsyncClient) if not name.startswith("_")]
+    for name in {*public} - {"check_stream"}:
+        parameters, twins = (inspect.signature(getattr(kind, name)).parameters for kind in (Client, AsyncClient))
+        assert list(parameters.values()) == list(twins.values())
+    address = server.address
+    async with (
+        AsyncClient(address, secret("issuer"), timeout=PATIENT) as issuer,
+        AsyncClient(address, secret("operator"), timeout=PATIENT) as operator,
+        AsyncClient(address, secret("agent"), timeout=PATIENT) as agent,
+    ):
+        root = await issuer.issue(Issue(holder=ALICE.key, grant=GRANT, lifetime=600))
+        session = AsyncSession(signer=ALICE, tokens=[root.token], audience=PEP, door=agent)
+        asked = [(session.presented, session.asking("bank.pay", {"amount": amount})) for amount in (5, 500)]
+        answers = await agent.batch_check(asked)
+        assert [isinstance(answer, Decision) and answer.allowed for answer in answers] == [True, False]
+        explained = await agent.explain(session.presented, session.asking("bank.pay", {"amount": 500}))
+        assert explained.decision.reason is Reason.CONSTRAINT_VIOLATED
+        digest = b64decode(root.id.encode())
+        assert (await operator.get(digest)).id == root.id
+        assert root.id in {one.id for one in (await operator.find(Query(holder=ALICE.key.thumbprint))).delegations}
+        worker = Principal(id="spiffe://example.org/later", owner="team")
+        assert (await operator.enrol(MALLORY.key, worker)).principal == worker.id
+        assert (await operator.revoke(Revoke(digest))).count == 1
 
 
 def test_who_may_not_ask(server: ChainServer, session: Session) -> None:
@@ -308,14 +346,16 @@ def test_a_server_killed_before_it_answers_runs_no_tool(tmp_path: Path) -> None:
 def test_a_server_that_lives_answers_and_one_that_was_killed_does_not(tmp_path: Path) -> None:
     bank = Bank()
     process = Process(tmp_path)
-    with Client(process.address, secret("agent"), timeout=PATIENT) as client:
-        with Session(signer=ALICE, tokens=[issued(process.address)], audience=PEP, door=client) as session:
-            bank.pay(20)
-            process.kill()
-            with pytest.raises(DeniedError) as raised:
-                bank.pay(21)
-            with pytest.raises(UnreachableError):
-                session.delegate(BOB.key, FIFTY)
+    with (
+        Client(process.address, secret("agent"), timeout=PATIENT) as client,
+        Session(signer=ALICE, tokens=[issued(process.address)], audience=PEP, door=client) as session,
+    ):
+        bank.pay(20)
+        process.kill()
+        with pytest.raises(DeniedError) as raised:
+            bank.pay(21)
+        with pytest.raises(UnreachableError):
+            session.delegate(BOB.key, FIFTY)
     assert raised.value.reason is Reason.UNREACHABLE
     assert bank.paid == [20]
 

@@ -190,3 +190,22 @@ async def test_a_message_above_the_limit_is_an_error(serve: Serve) -> None:
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     large.arguments_json = b"{}"
     assert (await world.stub("point").Check(large)).decision.effect
+
+
+@pytest.mark.parametrize("path", METHODS)
+async def test_bytes_that_are_no_message_are_an_error_and_a_strangers_are_not_parsed(serve: Serve, path: str) -> None:
+    world = await serve(sockets=None, callers=by_role())
+    method = METHODS[path]
+    role = min(ALLOWED[method.name]).value
+    for data, metadata, told in (
+        (b"\xff\xff", (), grpc.StatusCode.UNAUTHENTICATED),
+        (b"\xff\xff", bearer(role), grpc.StatusCode.INVALID_ARGUMENT),
+    ):
+        if method.client_streaming:
+            call = world.channel().stream_stream(path)(iter([data]), metadata=metadata, timeout=20)
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                await call.read()
+        else:
+            call = world.channel().unary_unary(path)(data, metadata=metadata, timeout=20)
+        assert await call.code() is told
+    assert await code(world.channel(), path, bearer(role)) not in {*REFUSED, grpc.StatusCode.INTERNAL}
