@@ -98,6 +98,10 @@ class Authority:
         """The last revision that survives power loss."""
         return self._desk.store.synced
 
+    def principal(self, holder: str) -> Principal | None:
+        """Return who the key with this thumbprint belongs to, if it was enrolled."""
+        return self._desk.live.principal(holder)
+
     def close(self) -> None:
         """Write what is queued and release the store."""
         self._desk.store.close()

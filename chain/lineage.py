@@ -86,7 +86,8 @@ class Lineage:
                 now=active, holder=holder, task=query.task, under=query.down, after=query.after, limit=limit
             )
             after = rows[-1].revision if len(rows) >= limit else 0
-        found = (Delegated.stored(row, self._status(self.path(row.digest), now)) for row in rows)
+        paths = [path for row in rows if self._visible(caller, path := self.path(row.digest))]
+        found = (Delegated.stored(path[-1], self._status(path, now)) for path in paths)
         return Page(tuple(item for item in found if query.status in (None, item.status)), after)
 
     def _start(self, caller: Caller, digest: bytes) -> list[DelegationRow]:

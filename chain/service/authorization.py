@@ -122,4 +122,8 @@ class Authorization:
 
     async def _explain(self, message: pb.ExplainRequest, call: Call) -> pb.ExplainResponse:
         asking = check_from(message.check, call.caller)
-        return explanation_to(self._authority.explain(call.caller, asking.presented, asking.request))
+        reply = explanation_to(self._authority.explain(call.caller, asking.presented, asking.request))
+        for hop in reply.hops:
+            known = self._authority.principal(hop.holder)
+            hop.principal = "" if known is None else known.id
+        return reply

@@ -55,7 +55,9 @@ class DelegationMethods:
     async def _issue(self, message: pb.IssueRequest, call: Call) -> pb.IssueResponse:
         key = change.key_from(message.idempotency_key)
         order = change.issue_from(message, self._default_lifetime)
-        return change.issued_to(await settled(self._authority.begin_issue(call.caller, order, key)))
+        reply = change.issued_to(await settled(self._authority.begin_issue(call.caller, order, key)))
+        self._name(reply.delegation)
+        return reply
 
     async def _delegate(self, message: pb.DelegateRequest, call: Call) -> pb.DelegateResponse:
         key = change.key_from(message.idempotency_key)
@@ -68,7 +70,9 @@ class DelegationMethods:
             raise
         except (InvalidTokenError, DeniedError) as error:
             return change.delegated_to(self._denial(error, call), authority.revision)
-        return change.delegated_to(child, child.revision, self._root(caller, child, asked.parent))
+        reply = change.delegated_to(child, child.revision, self._root(caller, child, asked.parent))
+        self._name(reply.delegation)
+        return reply
 
     async def _revoke(self, message: pb.RevokeRequest, call: Call) -> pb.RevokeResponse:
         key = None if message.dry_run else change.key_from(message.idempotency_key)
@@ -86,18 +90,28 @@ class DelegationMethods:
 
     async def _get(self, message: pb.GetDelegationRequest, call: Call) -> pb.GetDelegationResponse:
         found = self._authority.get(call.caller, digest_from(message.digest))
-        return pb.GetDelegationResponse(delegation=delegation_to(found, self._root(call.caller, found), grant=True))
+        reply = delegation_to(found, self._root(call.caller, found), grant=True)
+        self._name(reply)
+        return pb.GetDelegationResponse(delegation=reply)
 
     async def _list(self, message: pb.ListDelegationsRequest, call: Call) -> pb.ListDelegationsResponse:
         query = query_from(message)
         revision = self._authority.revision
         page = await asyncio.to_thread(self._authority.find, call.caller, query)  # may read a thousand rows
-        return page_to(page, message, revision)
+        reply = page_to(page, message, revision)
+        for item in reply.delegations:
+            self._name(item)
+        return reply
 
     async def _enrol(self, message: pb.EnrolRequest, call: Call) -> pb.EnrolResponse:
         key = change.key_from(message.idempotency_key)
         holder, principal = change.enrol_from(message)
         return change.enrolled_to(await settled(self._authority.begin_enrol(call.caller, holder, principal, key)))
+
+    def _name(self, message: pb.Delegation) -> None:
+        """Fill in who the holder is."""
+        known = self._authority.principal(message.holder)
+        message.principal = "" if known is None else known.id
 
     def _denial(self, error: InvalidTokenError | DeniedError, call: Call) -> Any:  # noqa: ANN401
         decision = error.decision if isinstance(error, DeniedError) else refused(error, self._clock())

@@ -2,8 +2,8 @@
 
 The law of this file: a method is reachable only through here, and each one of a service is, because handlers are
 made from the service's descriptor. Whoever is not known learns nothing else; a role that the table does not name is
-refused; an unexpected error is `INTERNAL` without text. A stranger's bytes are not even parsed. (Handlers are wrapped when they are registered: a server
-interceptor of grpc.aio costs a coroutine and a handler lookup more on every call.)
+refused; an unexpected error is `INTERNAL` without text. A stranger's bytes are not even parsed. (Handlers are wrapped
+when they are registered: a server interceptor of grpc.aio costs a coroutine and a handler lookup more on every call.)
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class Gate:
         """
         if methods.keys() != set(descriptor.methods_by_name):
             raise ConfigurationError(f"{descriptor.full_name} and its handlers name different methods")
-        handlers = {}
+        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         for name, method in descriptor.methods_by_name.items():
             handle = methods[name]
             decode = GetMessageClass(method.input_type).FromString

@@ -21,12 +21,14 @@ def test_engines_take_turns_and_rotate_and_see_each_index_once() -> None:
     seen: list[tuple[str, int]] = []
     taken = measure.take_turns(
         {"a": lambda index: seen.append(("a", index)), "b": lambda index: seen.append(("b", index))},
-        rounds=4,
+        rounds=measure.TURN + 2,
         warmup=1,
     )
+    first, second = range(1, 1 + measure.TURN), range(1 + measure.TURN, 3 + measure.TURN)
+    turns = [("a", first), ("b", first), ("b", second), ("a", second)]
     assert seen[:2] == [("a", 0), ("b", 0)]
-    assert seen[2:] == [("a", 1), ("b", 1), ("b", 2), ("a", 2), ("a", 3), ("b", 3), ("b", 4), ("a", 4)]
-    assert {name: timing.calls for name, timing in taken.items()} == {"a": 4, "b": 4}
+    assert seen[2:] == [(name, index) for name, indices in turns for index in indices]
+    assert {name: timing.calls for name, timing in taken.items()} == {"a": measure.TURN + 2, "b": measure.TURN + 2}
 
 
 def test_a_run_past_its_bound_ends_after_the_fewest_rounds() -> None:

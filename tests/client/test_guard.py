@@ -578,6 +578,9 @@ def test_sessions_nest_and_leave_in_any_order(session: Session) -> None:
         assert active() is session
         with inner:
             assert active() is inner
+            with session:
+                assert active() is session
+            assert active() is inner
         assert active() is session
     generator = generate()
     assert next(generator) is session

@@ -11,6 +11,7 @@ from chain.change import Issue, Revoke
 from chain.decision import Effect
 from chain.errors import ConflictError, ExcessError
 from chain.grant import Grant
+from chain.principal import Principal
 from chain.reason import Reason
 from chain.v1 import authorization_pb2 as pb
 from chain.v1 import decision_pb2, delegation_pb2, info_pb2
@@ -78,6 +79,7 @@ async def test_delegate_then_check_by_digest_then_revoke(world: World) -> None:
     child, reply = await handed_on(world, root)
     assert reply.delegation.subject == "dana"
     assert reply.delegation.depth == 1
+    assert reply.delegation.principal == "spiffe://team.example/bob"
     digest = reply.delegation.digest
     point = world.stub("point")
 
@@ -248,6 +250,7 @@ async def test_explain_lays_every_hop_open_and_uses_nothing_up(world: World) -> 
         told = convert.explanation_from(await world.stub(caller).Explain(pb.ExplainRequest(check=message)))
         assert [hop.hop for hop in told.hops] == [0, 1]
         assert told.hops[1].lost
+        assert told.hops[1].jti == mint.unverified(child).claims.jti
     assert convert.decision_from((await world.stub("point").Check(message)).decision).allowed
 
 
@@ -276,3 +279,40 @@ async def test_info_tells_each_caller_its_audience(world: World) -> None:
     assert (told.audience, told.authority, told.issuer) == (PEP, AUTHORITY, "https://issuer.example")
     told = convert.info_from(await world.stub("auditor").GetServerInfo(info_pb2.GetServerInfoRequest()))
     assert told.audience == ""
+
+
+async def test_a_child_may_name_its_parents_chain_by_digest(world: World) -> None:
+    root = await world.root()
+    child, first = await handed_on(world, root)
+    grandchild = world.child(child, "bob", "alice", NARROW, 100)
+    made = world.proof("bob", child, proof.DELEGATE, {"child": mint.unverified(grandchild).id}, AUTHORITY)
+    reply = await world.stub("bob").Delegate(
+        convert.delegate_to(bytes(first.delegation.digest), grandchild, made, "by digest")
+    )
+    assert (reply.delegation.depth, reply.delegation.subject) == (2, "dana")
+    unknown = await world.stub("bob").Delegate(convert.delegate_to(bytes(32), grandchild, made, "by another"))
+    assert convert.decision_from(unknown.denial).reason is Reason.DIGEST_UNKNOWN
+
+
+async def test_a_worker_is_enrolled_under_its_own_agent_only(world: World) -> None:
+    above = Principal(id="spiffe://team.example/alice", owner="team")
+    own = Principal(id=f"{above.id}/worker", owner="team", under=KEYS["alice"].key.thumbprint)
+    foreign = own.model_copy(update={"owner": "others"})
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await world.stub("alice").Enrol(convert.enrol_to(KEYS["carol"].key, foreign, "e1"))
+    assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    reply = await world.stub("alice").Enrol(convert.enrol_to(KEYS["carol"].key, own, "e2"))
+    assert convert.enrolled_from(reply, own).holder == KEYS["carol"].key.thumbprint
+
+
+async def test_a_batch_has_its_bounds(world: World) -> None:
+    alice, item = world.stub("alice", socket=True), ask([], channel=True)
+    for bad in (pb.BatchCheckRequest(items=[item] * 1001), pb.BatchCheckRequest(items=[item], semantic=9)):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await alice.BatchCheck(bad)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert len((await alice.BatchCheck(pb.BatchCheckRequest(items=[item] * 1000))).results) == 1000
+    broken = ask([], channel=True)
+    broken.arguments_json = b"["
+    stopped = await alice.BatchCheck(pb.BatchCheckRequest(items=[broken, item], semantic=2))
+    assert len(stopped.results) == 1  # an error counts as a denial
