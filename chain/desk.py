@@ -85,8 +85,8 @@ class Desk:
         if not isinstance(presented, bytes):
             return self.verifier.verify(presented), presented
         known = self.verifier.recall(presented)
-        if known is not None:
-            return known[1], known[0]
+        if known is not None and self.live.registered.get(presented) is not None:
+            return known[1], known[0]  # what was only ever presented is remembered too, and is not registered
         tokens = self.lineage.tokens(presented)
         if tokens is None:
             raise InvalidTokenError(Reason.DIGEST_UNKNOWN, None, "no chain with this digest is registered here")

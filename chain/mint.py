@@ -19,7 +19,7 @@ from chain.claims import Audience, Claims, Confirmation, Entry, ExtendedEntry, I
 from chain.containment import Profile
 from chain.delegation import Delegation
 from chain.errors import ExcessError, InvalidRequestError, InvalidTokenError
-from chain.grant import NO_LIMITS, Grant, Limits
+from chain.grant import LABELS, NO_LIMITS, Grant, Limits
 from chain.jcs import Json
 from chain.key import THUMBPRINT_URI, PublicKey, Signer
 from chain.reason import Reason
@@ -152,7 +152,13 @@ def child_claims(
     )
 
 
-def derive(parent: Delegation, child: Claims, signer: Signer, profile: Profile = Profile.SOUND) -> str:
+def derive(
+    parent: Delegation,
+    child: Claims,
+    signer: Signer,
+    profile: Profile = Profile.SOUND,
+    labels: tuple[str, ...] = LABELS,
+) -> str:
     """Sign a child, unless it asks for more than its parent grants.
 
     Args:
@@ -160,13 +166,14 @@ def derive(parent: Delegation, child: Claims, signer: Signer, profile: Profile =
         child: from `child_claims`.
         signer: the parent holder's key.
         profile: which constraints count as narrower.
+        labels: data labels from lowest to highest, where its verifiers order others.
 
     Raises:
         ExcessError: names the first dimension that is wider.
     """
     _, entry = wire.decode(msgspec.json.encode(child))
     if entry is not None:
-        for excess in entry.excess(parent.grant, profile):
+        for excess in entry.excess(parent.grant, profile, labels):
             raise ExcessError(excess.reason, parent.hop + 1, excess.field, excess.parent, excess.child, excess.subject)
     return token.sign(child, signer)
 
@@ -181,9 +188,15 @@ def unverified(text: str) -> Delegation:
         frame = jws.split(text)
         claims, entry = wire.decode(frame.payload)
         key = None if isinstance(claims.cnf.jwk, UnsetType) else token.public_key(claims.cnf.jwk)
-        return Delegation(frame.digest, claims, entry, key)
+        return Delegation(frame.digest, claims, entry, key, _labels(entry))
     except ValueError as error:
         raise InvalidTokenError(Reason.TOKEN_MALFORMED, None, str(error)) from None
+
+
+def _labels(entry: Entry | None) -> tuple[str, ...]:
+    """Return an order in which the entry's own label stands, since a holder need not know its verifiers' order."""
+    label = UNSET if entry is None else entry.limits.classification
+    return LABELS if isinstance(label, UnsetType) or label in LABELS else (*LABELS, label)
 
 
 def _entry(given: Grant, *, extended: bool) -> Entry:

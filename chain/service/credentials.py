@@ -85,7 +85,7 @@ class Credentials:
         for known in self._known:
             if compare_digest(known.digest, presented):
                 found = known.identity
-        if found is None:
+        if found is None or len(secret) < MIN_SECRET:
             raise UnauthenticatedError("the bearer credential is not known")
         found.require_valid(self._clock())
         return found

@@ -161,7 +161,7 @@ class Stub:
     def __getattr__(self, method: str) -> Callable[..., Any]:
         call = next(getattr(stub, method) for stub in self._stubs if hasattr(stub, method))
 
-        def ask(*message: object, extra: tuple[tuple[str, str], ...] = ()) -> Any:  # noqa: ANN401  # grpc's call objects
+        def ask(*message: object, extra: tuple[tuple[str, str], ...] = ()) -> Any:  # grpc's call objects
             return call(*message, metadata=(*self.metadata, *extra), timeout=20)
 
         return ask

@@ -138,6 +138,8 @@ async def test_delegate_without_proof_is_a_denial_and_no_error(world: World) -> 
     denied = await world.stub("alice").Delegate(convert.delegate_to([root], child, None, "k1"))
     assert denied.WhichOneof("outcome") == "denial"
     assert denied.denial.effect == decision_pb2.EFFECT_DENY
+    silent = await world.stub("alice", socket=True).Delegate(convert.delegate_to([root], child, None, "k0"))
+    assert convert.decision_from(silent.denial).reason is Reason.PROOF_MISSING  # it asked for no channel
     spoken = await world.stub("alice", socket=True).Delegate(
         convert.delegate_to([root], child, None, "k2", channel=True)
     )

@@ -1,6 +1,7 @@
 """Who gets through: every method of every service, for every role, drawn from the descriptors."""
 
 import contextlib
+import hashlib
 from pathlib import Path
 from typing import Never
 
@@ -126,6 +127,16 @@ async def test_a_secret_is_replaced_without_a_gap_and_ends_when_it_should(serve:
     now[0] += 60
     assert await code(world.channel(), path, bearer("old")) is grpc.StatusCode.UNAUTHENTICATED
     assert await code(world.channel(), path, bearer("new")) is grpc.StatusCode.OK
+
+
+async def test_a_secret_that_is_too_short_never_opens(serve: Serve) -> None:
+    short, long = "s" * 31, "s" * 32
+    known = [hashlib.sha256(text.encode()).hexdigest() for text in (short, long)]
+    auditor = {"name": "auditor", "roles": ["auditor"], "credentials": known}
+    world = await serve(callers=[auditor], sockets=None)
+    path = "/chain.v1.ServerInfoService/GetServerInfo"
+    for text, told in ((short, grpc.StatusCode.UNAUTHENTICATED), (long, grpc.StatusCode.OK)):
+        assert await code(world.channel(), path, (("authorization", f"Bearer {text}"),)) is told
 
 
 async def test_the_request_id_is_echoed_or_made(world: World) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+from concurrent.futures import Future
 from pathlib import Path
 
 import grpc
@@ -17,6 +18,7 @@ from chain.service.compose import compose
 from chain.service.safety import require_safe
 from chain.service.server import ChainServer
 from chain.service.settings import ServeSettings, load
+from chain.service.settled import settled
 from chain.store.memory import MemoryStore
 from chain.store.sqlite import SqliteStore
 from chain.wire import convert
@@ -249,6 +251,18 @@ async def test_a_cancelled_call_does_not_lose_its_commit(serve: Serve, tmp_path:
     again = convert.decision_from((await alice.Check(pay)).decision)
     assert again.reason in {Reason.REPLAY, Reason.ALLOWED}  # used up, or never begun; and the server goes on
     assert convert.decision_from((await alice.Check(pay)).decision).reason is Reason.REPLAY
+
+
+async def test_a_handler_that_is_cancelled_leaves_the_commit_alone() -> None:
+    commit: Future[int] = Future()
+    handler = asyncio.create_task(settled(commit))
+    await asyncio.sleep(0)
+    handler.cancel()
+    await asyncio.gather(handler, return_exceptions=True)
+    assert handler.cancelled()
+    assert not commit.cancelled()
+    commit.set_result(7)  # the writer's thread would have failed here
+    assert await settled(commit) == 7
 
 
 def test_a_server_needs_safe_settings(directory: Path) -> None:
