@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import islice, pairwise
 from typing import Any
 
 import pytest
@@ -48,6 +50,10 @@ UP_TO_100 = {"constraint_type": "range", "max": 100}
 TOOLS: Json = {"mail.read": {"folder": FOLDERS}, "bank.pay": {"amount": UP_TO_100}}
 
 
+GATE = embedded(PEP)
+"""The program that embeds the authority, and the enforcement point that it is."""
+
+
 def signer(name: str) -> KeySigner:
     """The same Ed25519 key for the same name."""
     return KeySigner.from_seed(sha256(name.encode()).digest())
@@ -71,7 +77,7 @@ def entry(tools: Json, limits: Json | None = None, kind: str | None = None) -> J
     return made | ({"limits": limits} if limits else {})
 
 
-def root(holder: Signer = ALICE, tools: Json = TOOLS, limits: Json | None = None, **changed: object) -> Json:
+def root(holder: Signer = ALICE, tools: Json = TOOLS, limits: Json | None = None, **changed: Any) -> Json:
     """The payload of a root; a changed claim that is None is left out."""
     payload = {
         "iss": ISSUER,
@@ -86,7 +92,7 @@ def root(holder: Signer = ALICE, tools: Json = TOOLS, limits: Json | None = None
 
 
 def child(
-    parent: str, holder: Signer = BOB, tools: Json | None = None, limits: Json | None = None, **changed: object
+    parent: str, holder: Signer = BOB, tools: Json | None = None, limits: Json | None = None, **changed: Any
 ) -> Json:
     """The payload of a child that asks for exactly what its parent has, but for what is changed."""
     above = payload_of(parent)
@@ -156,7 +162,7 @@ def chain_of(*payloads: Callable[[str], Json], first: Json | None = None, by: Se
 def honest(hops: int = 3, first: Json | None = None) -> list[str]:
     """A root for Alice, who delegates to Bob, who delegates to Carol."""
     tokens = [seal(root() if first is None else first)]
-    for by, to in list(zip(HOLDERS, HOLDERS[1:], strict=False))[: hops - 1]:
+    for by, to in islice(pairwise(HOLDERS), hops - 1):
         tokens.append(seal(child(tokens[-1], to), by))
     return tokens
 
@@ -175,8 +181,6 @@ def digest(token: str) -> bytes:
 
 
 def mac(signing_input: bytes, secret: bytes) -> bytes:
-    import hmac
-
     return hmac.digest(secret, signing_input, "sha256")
 
 
@@ -215,7 +219,7 @@ class World:
     verifier: Verifier = field(default_factory=verifier)
     settings: Settings | None = None
     enrolled: Iterable[KeySigner] = (ROOT_KEY, *HOLDERS)
-    caller: Caller = embedded(PEP)
+    caller: Caller = GATE
     signer: Signer | None = ROOT_KEY
 
     def __post_init__(self) -> None:
@@ -250,7 +254,7 @@ class World:
     ) -> str:
         """A proof with a fresh jti, unless one is named."""
         self.nonces += 1
-        made = {"jti": f"proof-{self.nonces}", "iat": int(self.clock.now)} | other
+        made: Json = {"jti": f"proof-{self.nonces}", "iat": int(self.clock.now)} | other
         leaf = mint.unverified(token)
         return proof.make(by, leaf, tool, _arguments(tool, arguments), audience=audience, **made)
 

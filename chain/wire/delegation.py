@@ -6,6 +6,7 @@ is read from the token; a page's cursor is good for the filters that it was made
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import sha256
 
 import msgspec
@@ -13,6 +14,7 @@ from msgspec import UNSET
 
 from chain import mint
 from chain.base64url import b64decode, b64encode
+from chain.claims import Claims
 from chain.errors import InvalidRequestError
 from chain.grant import NO_LIMITS, Grant
 from chain.v1 import delegation_pb2
@@ -63,6 +65,12 @@ def grant_to(grant: Grant) -> bytes:
     return msgspec.json.encode(value)
 
 
+@lru_cache(maxsize=1024)
+def _root(token: str) -> Claims:
+    """Return what a root says: one root stands above many delegations."""
+    return mint.unverified(token).claims
+
+
 def delegation_to(delegated: Delegated, root: str | None = None, *, grant: bool = False) -> delegation_pb2.Delegation:
     """Return the message of a delegation, without its token.
 
@@ -72,7 +80,7 @@ def delegation_to(delegated: Delegated, root: str | None = None, *, grant: bool 
         grant: fill in what it grants.
     """
     said = mint.unverified(delegated.token)
-    facts = said.claims if root is None else mint.unverified(root).claims
+    facts = said.claims if root is None else _root(root)
     return delegation_pb2.Delegation(
         digest=id_to(delegated.id),
         parent=b"" if delegated.parent is None else id_to(delegated.parent),

@@ -116,7 +116,9 @@ def test_nested_json_bomb(world: World, levels: int, place: str) -> None:
     elif place == "jwk":
         payload = payload.replace(b'"kty"', b'"x5c":' + bomb + b',"kty"')
     elif place == "entry":
-        payload = payload.replace(b'"authorization_details":[', b'"authorization_details":[{"type":"x","y":' + bomb + b"},")
+        payload = payload.replace(
+            b'"authorization_details":[', b'"authorization_details":[{"type":"x","y":' + bomb + b"},"
+        )
     elif place == "status":
         payload = payload[:-1] + b',"status":' + bomb + b"}"
     else:

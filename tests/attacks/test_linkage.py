@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import permutations
+from typing import Any
 
 import pytest
 
@@ -202,8 +203,8 @@ def test_nothing_granted_in_the_middle(world: World) -> None:
 
 @pytest.mark.parametrize("fact", ["sub", "txn", "owner", "home", "intent"])
 def test_root_fact_below_the_root(world: World, fact: str) -> None:
-    value: object = {"digest": "d", "alg": "sha-256", "salt": "s"} if fact == "intent" else "first"
-    other: object = {"digest": "e", "alg": "sha-256", "salt": "s"} if fact == "intent" else "second"
+    value: Any = {"digest": "d", "alg": "sha-256", "salt": "s"} if fact == "intent" else "first"
+    other: Any = {"digest": "e", "alg": "sha-256", "salt": "s"} if fact == "intent" else "second"
     extended = [entry(TOOLS, kind=EXTENDED)]
     facts = {"intent": "d"} if fact == "intent" else {}
     # Introduced below an extended root, and below a plain one.
@@ -274,7 +275,9 @@ def test_warm_cache_with_a_removed_anchor() -> None:
     rebound = Verifier([TrustAnchor(ROOT_KEY.key, "https://b.example")])
     World(store=world.store, verifier=rebound, signer=None).refused(Reason.ISSUER_MISMATCH, 0, tokens, CAROL)
     again = World(store=world.store)
-    assert again.authority.check(again.caller, leaf, again.request(tokens, CAROL, proof=again.proof(tokens[-1], CAROL, jti="fresh"))).allowed
+    assert again.authority.check(
+        again.caller, leaf, again.request(tokens, CAROL, proof=again.proof(tokens[-1], CAROL, jti="fresh"))
+    ).allowed
 
 
 def test_warm_cache_with_another_profile() -> None:

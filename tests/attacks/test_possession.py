@@ -14,6 +14,7 @@ from chain.caller import Caller, Role
 from chain.change import Revoke
 from chain.containment import Profile
 from chain.errors import DeniedError, ForbiddenError
+from chain.principal import Principal
 from chain.reason import Reason
 from chain.request import Request
 from chain.store.sqlite import SqliteStore
@@ -33,10 +34,12 @@ from tests.support import (
     digest_of,
     forge,
     honest,
+    jwk,
     payload_of,
     root,
     rule,
     seal,
+    text,
     verifier,
 )
 
@@ -72,7 +75,7 @@ def test_truncated_chain(world: World) -> None:
 
 def test_proof_of_another_leaf_of_the_same_holder(world: World) -> None:
     first = seal(root())
-    wide, narrow = seal(child(first), ALICE), seal(child(first, tools={"mail.read": {}} and None, exp=NOW + 300), ALICE)
+    wide, narrow = seal(child(first), ALICE), seal(child(first, exp=NOW + 300), ALICE)
     world.denied(Reason.PROOF_TOKEN_MISMATCH, 1, [first, wide], BOB, proof=world.proof(narrow, BOB))
     # The same jti in both, so that only `ath` tells them apart.
     other = seal(child(first, exp=NOW + 400, jti=payload_of(wide)["jti"]), ALICE)
@@ -278,14 +281,14 @@ def test_revoke_without_proof(world: World) -> None:
     with pytest.raises(ForbiddenError):
         world.authority.revoke(agent, order)
     arguments = {"target": digest_of(third)}
-    for text, reason in (
+    for claimed, reason in (
         (None, Reason.PROOF_MISSING),
         (world.proof(second, CAROL, proof.REVOKE, arguments, HOME), Reason.HOLDER_MISMATCH),
         (world.proof(second, BOB, proof.REVOKE, {"target": digest_of(second)}, HOME), Reason.PROOF_ARGUMENTS_MISMATCH),
         (world.proof(second, BOB, proof.DELEGATE, arguments, HOME), Reason.PROOF_TOOL_MISMATCH),
     ):
         with pytest.raises(DeniedError) as raised:
-            world.authority.revoke(agent, order, [first, second], text)
+            world.authority.revoke(agent, order, [first, second], claimed)
         assert raised.value.reason is reason
     world.allowed([first, second, third], CAROL)
     right = world.proof(second, BOB, proof.REVOKE, arguments, HOME)
@@ -301,8 +304,6 @@ def test_proof_denied_once_and_presented_again(world: World) -> None:
     unknown = seal(root(MALLORY))
     held = world.proof(unknown, MALLORY, "bank.pay", {"amount": 5})
     world.denied(Reason.HOLDER_UNKNOWN, 0, [unknown], MALLORY, "bank.pay", {"amount": 5}, proof=held)
-    from chain.principal import Principal
-
     world.authority.enrol(world.caller, MALLORY.key, Principal(id="spiffe://example.org/m", owner="team"))
     world.denied(Reason.REPLAY, 0, [unknown], MALLORY, "bank.pay", {"amount": 5}, proof=held)
     world.allowed([unknown], MALLORY, "bank.pay", {"amount": 5})
@@ -313,8 +314,8 @@ def test_facts_stated_beside_the_proof(world: World) -> None:
     tokens = honest()
     signed = {"purpose": "travel", "labels": ("tainted",)}
     for stated in ({}, {"purpose": "travel"}, {"purpose": "billing", "labels": ("tainted",)}, {"intent": "x"}):
-        text = world.proof(tokens[-1], CAROL, facts={"purpose": "travel", "labels": ["tainted"]})
-        world.denied(Reason.PROOF_CONTEXT_MISMATCH, 2, tokens, CAROL, proof=text, **stated)
+        made = world.proof(tokens[-1], CAROL, facts={"purpose": "travel", "labels": ["tainted"]})
+        world.denied(Reason.PROOF_CONTEXT_MISMATCH, 2, tokens, CAROL, proof=made, **stated)
     silent = world.proof(tokens[-1], CAROL)
     world.denied(Reason.PROOF_CONTEXT_MISMATCH, 2, tokens, CAROL, proof=silent, **signed)
     world.allowed(tokens, CAROL, **signed)
@@ -324,8 +325,8 @@ def test_facts_stated_beside_the_proof_of_a_plain_holder() -> None:
     """The draft knows no `ctx`; a holder who made one all the same is held to it."""
     world = World(verifier=verifier(profile=Profile.AAT_01))
     tokens = honest()
-    text = world.proof(tokens[-1], CAROL, facts={"purpose": "travel"})
-    world.denied(Reason.PROOF_CONTEXT_MISMATCH, 2, tokens, CAROL, proof=text, purpose="billing")
+    made = world.proof(tokens[-1], CAROL, facts={"purpose": "travel"})
+    world.denied(Reason.PROOF_CONTEXT_MISMATCH, 2, tokens, CAROL, proof=made, purpose="billing")
     world.allowed(tokens, CAROL, proof=world.proof(tokens[-1], CAROL), purpose="billing")
     world.allowed(tokens, CAROL, purpose="travel")
 
@@ -345,18 +346,12 @@ def test_token_taken_for_a_proof(world: World) -> None:
     claims = payload_of(world.proof(tokens[-1], CAROL))
     untyped = seal(claims, CAROL, {})
     world.denied(Reason.PROOF_INVALID, 2, tokens, CAROL, proof=untyped)
-    spaced = seal(b" " + seal_text(claims), CAROL, {"typ": "aat-pop+jwt"})
+    spaced = seal(b" " + text(claims), CAROL, {"typ": "aat-pop+jwt"})
     world.denied(Reason.PROOF_INVALID, 2, tokens, CAROL, proof=spaced)
     unsigned = forge({"alg": "none", "typ": "aat-pop+jwt"}, claims, b"")
     world.denied(Reason.PROOF_INVALID, 2, tokens, CAROL, proof=unsigned)
     world.refused(Reason.HEADER_UNSUPPORTED, 0, [world.proof(tokens[-1], ROOT_KEY)], CAROL)
     world.allowed(tokens, CAROL)
-
-
-def seal_text(claims: Json) -> bytes:
-    from tests.support import text
-
-    return text(claims)
 
 
 def test_certificate_that_nothing_proves(world: World) -> None:
@@ -371,12 +366,6 @@ def test_certificate_that_nothing_proves(world: World) -> None:
         world.refused(Reason.DELEGATOR_MISMATCH, 1, [*alone, seal(below, ALICE)])
         plain = root()
         world.refused(Reason.CLAIM_INVALID, 0, [seal(plain | {"cnf": plain["cnf"] | member})], ALICE)
-    for nobody in ({}, {"jwk": None}, None, "x", {"jwk": jwk_of(ALICE), "kid": "x"}):
+    for nobody in ({}, {"jwk": None}, None, "x", {"jwk": jwk(ALICE), "kid": "x"}):
         world.refused(Reason.CLAIM_INVALID, 0, [seal(root() | {"cnf": nobody})], ALICE)
     world.allowed([seal(bound)], ALICE)
-
-
-def jwk_of(key: object) -> Json:
-    from tests.support import jwk
-
-    return jwk(key)  # type: ignore[arg-type]

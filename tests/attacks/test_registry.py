@@ -24,7 +24,7 @@ middle_token_with_both_entry_types small_order_key four_spellings_of_one_jwk sam
 warm_cache_with_a_corrupt_signature warm_cache_with_a_removed_anchor warm_cache_with_another_profile
 keyed_retry_counted_as_a_second_permission es256_second_identity unreadable_amount foreign_currency_amount
 revision_from_the_future one_nonce_twice_in_a_batch
-""".split()
+""".split()  # noqa: SIM905 - a list to read
 """Named in TOKEN.md s6."""
 
 BEYOND = """
@@ -32,15 +32,15 @@ private_member_in_a_key critical_header malleable_text token_of_the_future immor
 nothing_granted_in_the_middle extension_dropped limits_in_a_plain_entry warm_cache_with_a_leaf_alone
 argument_not_named every_hop_is_asked class_not_granted classification_exceeded purpose_of_another_name
 status_that_nobody_reads_here look_alike_argument_names reserved_tool unknown_constraint path_outside
-proof_of_another_leaf_of_the_same_holder proof_of_two_leaves_with_one_nonce
-proof_replayed_when_the_clock_steps_back single_use_id_replayed_when_the_clock_steps_back revoke_without_proof
-facts_stated_beside_the_proof facts_stated_beside_the_proof_of_a_plain_holder intent_of_another_task
-token_taken_for_a_proof certificate_that_nothing_proves revoked_ancestor delegation_under_a_revoked_parent
-revoking_a_stranger enrolment_taken_over worker_enrolled_under_another_owner clock_behind_the_ledger
-garbage_in_the_ledger retried_change confused_roles lineage_of_others longest_chain many_tools_and_arguments
-nested_json_bomb poisoned_call_in_a_batch matching_needs_distinct_clauses containment_bomb argument_bomb
+proof_of_another_leaf_of_the_same_holder proof_of_two_leaves_with_one_nonce proof_replayed_when_the_clock_steps_back
+single_use_id_replayed_when_the_clock_steps_back revoke_without_proof facts_stated_beside_the_proof
+facts_stated_beside_the_proof_of_a_plain_holder intent_of_another_task token_taken_for_a_proof
+certificate_that_nothing_proves revoked_ancestor delegation_under_a_revoked_parent revoking_a_stranger
+enrolment_taken_over worker_enrolled_under_another_owner clock_behind_the_ledger garbage_in_the_ledger
+retried_change confused_roles lineage_of_others longest_chain many_tools_and_arguments nested_json_bomb
+poisoned_call_in_a_batch matching_needs_distinct_clauses containment_bomb argument_bomb
 refusal_that_grows_with_the_grant clauses_bomb anchors_tried_for_a_stranger
-""".split()
+""".split()  # noqa: SIM905 - a list to read
 """Found while breaking it."""
 
 LATER = {
@@ -70,7 +70,18 @@ def test_every_attack_has_its_test() -> None:
 
 def test_every_attack_has_its_allowed_twin() -> None:
     """Each test sees something pass that differs from the attack by the attack alone."""
-    passing = {"allowed", "accepted", "narrower", "limit_accepted", "delegate", "enrol", "revoke", "check", "issue", "explain"}
+    passing = {
+        "allowed",
+        "accepted",
+        "narrower",
+        "limit_accepted",
+        "delegate",
+        "enrol",
+        "revoke",
+        "check",
+        "issue",
+        "explain",
+    }
     for file in sorted(Path(__file__).parent.glob("test_*.py")):
         if file.name == Path(__file__).name:
             continue

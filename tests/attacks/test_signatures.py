@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 from chain.anchor import Ceiling, TrustAnchor
 from chain.base64url import b64decode, b64encode
+from chain.change import Revoke
 from chain.key import THUMBPRINT_URI
 from chain.reason import Reason
 from chain.token import Verifier
@@ -15,13 +17,11 @@ from tests.support import (
     ALICE,
     BOB,
     CAROL,
-    HOME,
     ISSUER,
     MALLORY,
-    PEP,
     ROOT_KEY,
+    TOOLS,
     World,
-    chain_of,
     child,
     digest,
     ec_signer,
@@ -34,8 +34,6 @@ from tests.support import (
     root,
     seal,
     text,
-    TOOLS,
-    UP_TO_100,
 )
 
 
@@ -160,7 +158,8 @@ def test_four_spellings_of_one_jwk(world: World) -> None:
 
 @pytest.mark.parametrize("member", ["d", "p", "q", "dp", "dq", "qi", "oth", "k"])
 def test_private_member_in_a_key(world: World, member: str) -> None:
-    for value in ("AAAA", None, {}, 1):
+    values: list[Any] = ["AAAA", None, {}, 1]
+    for value in values:
         private = root(cnf={"jwk": jwk(ALICE) | {member: value}})
         world.refused(Reason.KEY_INVALID, 0, [seal(private)], ALICE)
     world.allowed([seal(root(cnf={"jwk": jwk(ALICE) | {"kid": "a", "key_ops": ["verify"], "use": "sig"}}))], ALICE)
@@ -179,15 +178,9 @@ def test_es256_second_identity(world: World) -> None:
     assert world.authority.check(world.caller, [first, good], request).allowed
     again = world.authority.check(world.caller, [first, twin], request)
     assert (again.allowed, again.reason, again.hop) == (False, Reason.REPLAY, 1)
-    world.authority.revoke(world.caller, revocation(twin))
+    world.authority.revoke(world.caller, Revoke(digest(twin)))
     world.denied(Reason.REVOKED, 1, [first, good], BOB)
     world.denied(Reason.REVOKED, 1, [first, twin], BOB)
-
-
-def revocation(token: str) -> object:
-    from chain.change import Revoke
-
-    return Revoke(digest(token))
 
 
 def test_duplicate_json_keys(world: World) -> None:
@@ -253,5 +246,3 @@ def test_malleable_text(world: World) -> None:
         assert decision.reason in (Reason.TOKEN_MALFORMED, Reason.ANCHOR_UNKNOWN), text_
         assert decision.hop == 0
     world.allowed([good], ALICE)
-
-

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 
 import pytest
 
 from chain.caller import Caller, Role
-from chain.change import Revoke
+from chain.change import Issue, Revoke
 from chain.decision import Effect
 from chain.errors import ConflictError, DeniedError, ForbiddenError, NotFoundError
 from chain.ledger import Batch, decode
+from chain.mint import grant
 from chain.principal import Principal
 from chain.reason import Reason
 from chain.store.memory import MemoryStore
@@ -200,9 +202,7 @@ def test_enrolment_taken_over() -> None:
     store = LateStore()
     world = World(store=store)
     alice = Caller("alice", frozenset({Role.AGENT}), holder=ALICE.key.thumbprint, channel=True)
-    mine = world.authority.enrol(
-        world.caller, ALICE.key, Principal(id="spiffe://example.org/alice", owner="team")
-    )
+    mine = world.authority.enrol(world.caller, ALICE.key, Principal(id="spiffe://example.org/alice", owner="team"))
     worker = Principal(id=mine.principal + "/worker", owner="team", under=ALICE.key.thumbprint)
     with pytest.raises(ForbiddenError):
         world.authority.enrol(alice, BOB.key, worker)
@@ -233,7 +233,12 @@ def test_worker_enrolled_under_another_owner(world: World) -> None:
     ):
         with pytest.raises(ForbiddenError):
             world.authority.enrol(alice, MALLORY.key, Principal.model_validate(good | wrong))
-    for wrong_id in ("spiffe://example.org/alice/../bob", "spiffe://example.org/alice//x", "http://x/y", "spiffe://X/y"):
+    for wrong_id in (
+        "spiffe://example.org/alice/../bob",
+        "spiffe://example.org/alice//x",
+        "http://x/y",
+        "spiffe://X/y",
+    ):
         with pytest.raises(ValueError, match="SPIFFE"):
             Principal.model_validate(good | {"id": wrong_id})
     nobody = Caller("nobody", frozenset({Role.AGENT}), holder=MALLORY.key.thumbprint, channel=True)
@@ -299,11 +304,6 @@ def test_denial_taken_for_success(world: World) -> None:
 
 def test_retried_change(world: World) -> None:
     """A key answers the same request again, refuses another, and belongs to one caller and method."""
-    from dataclasses import replace
-
-    from chain.change import Issue
-    from chain.mint import grant
-
     order = Issue(holder=BOB.key, grant=grant({"tools": {"mail.read": {}}}), lifetime=60)
     one = world.authority.issue(world.caller, order, key="k")
     head = world.store.head

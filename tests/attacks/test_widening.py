@@ -24,6 +24,7 @@ from tests.support import (
     root,
     rule,
     seal,
+    text,
 )
 
 
@@ -193,7 +194,10 @@ def test_classification_exceeded(world: World) -> None:
     world.denied(Reason.CLASSIFICATION_EXCEEDED, 0, tokens, ALICE, classification="unheard-of")
     world.allowed(tokens, ALICE, classification="public")  # the catalogue's own label is not lowered by it
     world.denied(
-        Reason.CLASSIFICATION_EXCEEDED, 0, [seal(root(limits={"classification": "public"}))], ALICE,
+        Reason.CLASSIFICATION_EXCEEDED,
+        0,
+        [seal(root(limits={"classification": "public"}))],
+        ALICE,
         classification="public",
     )
     unlisted = [seal(root(tools={"unlisted": {}}, limits={"classification": "confidential"}))]
@@ -265,7 +269,7 @@ def test_budget_dropped(world: World) -> None:
     limit_accepted(world, "budget", {"calls": 0, "amount": AMOUNT})
 
 
-@pytest.mark.parametrize("value", ["-1", "+1", "1e9", "01", "1.", ".5", "", "1\n", "١", "NaN", "0x1", "1,00"])
+@pytest.mark.parametrize("value", ["-1", "+1", "1e9", "01", "1.", ".5", "", "1\n", "\u0661", "NaN", "0x1", "1,00"])
 def test_unreadable_amount(world: World, value: str) -> None:
     budget = {"amount": AMOUNT | {"value": value}}
     world.refused(Reason.CLAIM_INVALID, 0, [seal(root(limits={"budget": budget}))], ALICE)
@@ -315,7 +319,8 @@ def test_state_that_nobody_keeps_here(world: World, limits: Json) -> None:
 
 def test_status_that_nobody_reads_here(world: World) -> None:
     status = {"status_list": {"idx": 1, "uri": "https://issuer.example/status"}}
-    for value in (status, False, 0, "", {}, []):
+    values: list[Any] = [status, False, 0, "", {}, []]
+    for value in values:
         world.denied(Reason.STATE_UNAVAILABLE, 0, [seal(root(status=value))], ALICE)
     null = text_with_null_status()
     world.denied(Reason.STATE_UNAVAILABLE, 0, [seal(null)], ALICE)
@@ -323,8 +328,6 @@ def test_status_that_nobody_reads_here(world: World) -> None:
 
 
 def text_with_null_status() -> bytes:
-    from tests.support import text
-
     return text(root(jti="null"))[:-1] + b',"status":null}'
 
 
@@ -356,7 +359,8 @@ def test_type_confusion(world: World, granted: Any, kind: str) -> None:
 
 def test_number_confusion(world: World) -> None:
     tokens = [seal(root(tools={"bank.pay": {"amount": rule("range", min=0, max=100)}}))]
-    for bad in (True, False, "50", None, [50], {}, -0.001, 100.00001, 1e300):
+    wrong: list[Any] = [True, False, "50", None, [50], {}, -0.001, 100.00001, 1e300]
+    for bad in wrong:
         world.denied(Reason.CONSTRAINT_VIOLATED, 0, tokens, ALICE, "bank.pay", {"amount": bad})
     for bad in (float("nan"), float("inf"), 2**53, "\ud800"):
         with pytest.raises(ValueError, match=r"finite|2\^53|surrogate|valid"):
@@ -365,7 +369,9 @@ def test_number_confusion(world: World) -> None:
         world.allowed(tokens, ALICE, "bank.pay", {"amount": good})
 
 
-@pytest.mark.parametrize("tool", ["bank.pаy", "bank.pay ", "Bank.pay", "bank.pay\u200b", "bank.pay\x00", "bank．pay", "e\u0301"])
+@pytest.mark.parametrize(
+    "tool", ["bank.p\u0430y", "bank.pay ", "Bank.pay", "bank.pay\u200b", "bank.pay\x00", "bank\uff0epay", "e\u0301"]
+)
 def test_look_alike_tool_names(world: World, tool: str) -> None:
     first = seal(root(tools=TOOLS | {"\u00e9": {}}))
     world.denied(Reason.TOOL_NOT_GRANTED, 0, [first], ALICE, tool, {"amount": 5})
@@ -419,14 +425,29 @@ def test_reserved_tool(world: World) -> None:
 def test_unknown_constraint(world: World, bad: Any) -> None:
     world.refused(Reason.CONSTRAINT_INVALID, 0, [seal(root(tools={"bank.pay": {"amount": bad}}))], ALICE)
     world.refused(
-        Reason.CONSTRAINT_INVALID, 0, [seal(root(tools={"bank.pay": {"amount": rule("any", constraints=[bad])}}))], ALICE
+        Reason.CONSTRAINT_INVALID,
+        0,
+        [seal(root(tools={"bank.pay": {"amount": rule("any", constraints=[bad])}}))],
+        ALICE,
     )
     world.allowed([seal(root(tools={"bank.pay": {"amount": UP_TO_100}}))], ALICE, "bank.pay")
 
 
 @pytest.mark.parametrize(
     "path",
-    ["/data/../etc", "/database", "/dat", "data/x", "/data/%2e%2e/etc", "/data/..", "/data\\..\\etc", "/data/\0", "", 7, ["/data"]],
+    [
+        "/data/../etc",
+        "/database",
+        "/dat",
+        "data/x",
+        "/data/%2e%2e/etc",
+        "/data/..",
+        "/data\\..\\etc",
+        "/data/\0",
+        "",
+        7,
+        ["/data"],
+    ],
 )
 def test_path_outside(world: World, path: Any) -> None:
     tokens = [seal(root(tools={"mail.read": {"folder": rule("path_containment", root="/data")}}))]

@@ -6,6 +6,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from chain import mint, proof, records
@@ -24,12 +25,13 @@ from chain.errors import (
     NotFoundError,
     StoreError,
 )
+from chain.grant import Grant
 from chain.ledger import Batch, decode
 from chain.live import Recent
 from chain.mint import grant
 from chain.pending import done, then
-from chain.principal import Principal
 from chain.prefix import PrefixCache
+from chain.principal import Principal
 from chain.reason import Reason
 from chain.request import Request
 from chain.store.memory import MemoryStore
@@ -112,8 +114,6 @@ def test_orders_out_of_bounds(world: World) -> None:
 
 
 def replace_tools(tools: Json) -> Any:
-    from chain.grant import Grant
-
     return Grant(tools=tools)
 
 
@@ -152,17 +152,21 @@ def test_delegation_end_to_end(world: World) -> None:
     assert below.iat == NOW
     third = mint.derive(mint.unverified(token), below, BOB)
     made = world.authority.delegate(agent(BOB), digest(token), third)
-    assert world.accepted([first.token, token, third]).leaf.audience == {PEP}
+    assert world.accepted([first.token, token, third]).leaf.audience == frozenset({PEP})
 
 
 def test_a_child_that_asks_for_more_is_not_signed(world: World) -> None:
-    narrow = mint.unverified(seal(root(tools={"mail.read": {}}, limits={"classification": "internal"}, del_max_depth=1)))
+    narrow = mint.unverified(
+        seal(root(tools={"mail.read": {}}, limits={"classification": "internal"}, del_max_depth=1))
+    )
     claims = mint.child_claims(narrow, GRANT, BOB.key, jti="x", now=NOW, lifetime=60)
     with pytest.raises(ExcessError) as raised:
         mint.derive(narrow, claims, ALICE)
     assert (raised.value.field, raised.value.hop) == ("tools.bank.pay", 1)
     fits = grant({"tools": {"mail.read": {}}})
-    leaf = mint.unverified(mint.derive(narrow, mint.child_claims(narrow, fits, BOB.key, jti="y", now=NOW, lifetime=9), ALICE))
+    leaf = mint.unverified(
+        mint.derive(narrow, mint.child_claims(narrow, fits, BOB.key, jti="y", now=NOW, lifetime=9), ALICE)
+    )
     assert leaf.grant.limits == narrow.grant.limits  # restated, since an absent limit would be none
     with pytest.raises(ExcessError, match="del_depth"):
         mint.child_claims(leaf, fits, CAROL.key, jti="z", now=NOW, lifetime=9)
@@ -177,8 +181,6 @@ def test_a_child_that_asks_for_more_is_not_signed(world: World) -> None:
 
 
 def replace_details(claims: Any) -> Any:
-    import msgspec
-
     return msgspec.structs.replace(claims, authorization_details=())
 
 
@@ -186,7 +188,12 @@ def test_labels_of_ones_own(world: World) -> None:
     labels = ("open", "closed", "sealed")
     parent = mint.unverified(seal(root(limits={"classification": "closed"})))
     lower = grant({"tools": {"mail.read": {}}, "limits": {"classification": "open"}})
-    lower = grant({"tools": {"mail.read": {"folder": {"constraint_type": "exact", "value": "in"}}}, "limits": {"classification": "open"}})
+    lower = grant(
+        {
+            "tools": {"mail.read": {"folder": {"constraint_type": "exact", "value": "in"}}},
+            "limits": {"classification": "open"},
+        }
+    )
     claims = mint.child_claims(parent, lower, BOB.key, jti="x", now=NOW, lifetime=60)
     assert mint.unverified(mint.derive(parent, claims, ALICE, labels=labels)).grant.limits.classification == "open"
     with pytest.raises(ExcessError):
@@ -204,7 +211,11 @@ def test_a_refused_delegation_is_recorded_and_not_stored(world: World) -> None:
         world.authority.delegate(agent(ALICE), [first], wide)
     assert raised.value.field == "tools.bank.pay.amount"
     record = decode(world.store.records()[-1][0])
-    assert (record.kind, record.body["reason"], record.body["field"]) == ("refused", "argument_dropped", raised.value.field)
+    assert (record.kind, record.body["reason"], record.body["field"]) == (
+        "refused",
+        "argument_dropped",
+        raised.value.field,
+    )
     assert world.store.delegation(digest(wide)) is None
     with pytest.raises(InvalidTokenError):
         world.authority.delegate(agent(ALICE), [first], "garbage")
@@ -243,10 +254,16 @@ def test_explain_lays_every_hop_open_and_writes_nothing(world: World) -> None:
     broken = world.authority.explain(world.caller, ["x"], request)
     assert (broken.hops, broken.decision.reason) == ((), Reason.TOKEN_MALFORMED)
     opened = honest(1, root(tools={"mail.read": {}}))
-    narrowed = [*opened, seal(child(opened[0], tools={"mail.read": {"folder": {"constraint_type": "wildcard"}}}), ALICE)]
+    narrowed = [
+        *opened,
+        seal(child(opened[0], tools={"mail.read": {"folder": {"constraint_type": "wildcard"}}}), ALICE),
+    ]
     lost = world.authority.explain(world.caller, narrowed, world.request(narrowed, BOB)).hops[1].lost
     assert lost[0].field.startswith("tools.mail.read")
-    assert "with any arguments" in world.authority.explain(world.caller, opened, world.request(opened, ALICE)).hops[0].granted[0]
+    assert (
+        "with any arguments"
+        in world.authority.explain(world.caller, opened, world.request(opened, ALICE)).hops[0].granted[0]
+    )
 
 
 def test_an_agent_finds_its_own_lineage_and_nothing_else(world: World) -> None:
@@ -262,7 +279,9 @@ def test_an_agent_finds_its_own_lineage_and_nothing_else(world: World) -> None:
         page = world.authority.find(caller, Query(**query))
         return {one.id for one in page.delegations}
 
-    ids = {name: digest_of(token) for name, token in (("root", first), ("bob", bobs), ("carol", carols), ("below", below))}
+    ids = {
+        name: digest_of(token) for name, token in (("root", first), ("bob", bobs), ("carol", carols), ("below", below))
+    }
     everything = set(ids.values())
     assert found(world.caller) == found(world.caller, task="t-1") == everything
     assert found(world.caller, down=digest(first)) == everything - {ids["root"]}
@@ -444,7 +463,10 @@ def test_decisions_in_words() -> None:
     assert str(refusal) == "DENY: hop 1: expired at 5 (expired); no token was presented (chain_empty)"
     assert str(Decision(effect=Effect.ALLOW, reason=Reason.ALLOWED)) == "ALLOW"
     assert str(ChainError("a bug")) == "a bug (internal)"
-    assert str(ExcessError(Reason.TOOL_ADDED, 2, "tools", "`a`", "`b`")) == "hop 2: `tools` asks `b` where hop 1 grants `a` (tool_added)"
+    assert (
+        str(ExcessError(Reason.TOOL_ADDED, 2, "tools", "`a`", "`b`"))
+        == "hop 2: `tools` asks `b` where hop 1 grants `a` (tool_added)"
+    )
     approval = Decision(effect=Effect.APPROVAL_REQUIRED, reason=Reason.STATE_UNAVAILABLE)
     assert not approval
 

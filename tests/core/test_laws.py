@@ -9,10 +9,12 @@ from typing import Any
 
 import msgspec
 import pytest
+import rfc8785
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from chain import jcs
+from chain.base64url import b64decode
 from chain.check import check
 from chain.claims import decode
 from chain.constraint import AnyConstraint, Exact
@@ -36,7 +38,21 @@ _decode = msgspec.json.Decoder(AnyConstraint).decode
 # -- containment, exhaustively over a small world ---------------------------------------------------------
 
 ATOMS: list[Any] = [True, False, 1, 1.0, 0, -0.0, 2, 1.5, "1", "", None, [], {}]
-UNIVERSE: list[Any] = [*ATOMS, [1], [1.0], [True], ["1"], [1, 2], [2, 1], [1, 1], [[1]], [[True]], {"a": 1}, {"a": True}, {"a": [1]}]
+UNIVERSE: list[Any] = [
+    *ATOMS,
+    [1],
+    [1.0],
+    [True],
+    ["1"],
+    [1, 2],
+    [2, 1],
+    [1, 1],
+    [[1]],
+    [[True]],
+    {"a": 1},
+    {"a": True},
+    {"a": [1]},
+]
 SCALARS: list[Any] = [True, 1, 1.0, "1", None, 2]
 MEMBERS: list[Any] = [True, 1, "1", None, [1], [True], {"a": 1}]
 
@@ -58,7 +74,8 @@ def small_world() -> list[Json]:
 
 
 def decoded(value: Json) -> AnyConstraint:
-    return _decode(text(value))
+    made: AnyConstraint = _decode(text(value))
+    return made
 
 
 PATHS = ["/", "/a", "/a/b", "/ab", "/a/../b", "a"]
@@ -109,7 +126,12 @@ def test_containment_of_small_composites_is_sound(profile: Profile) -> None:
     """Every pair of them; the sound profile misses little that is truly contained in these values."""
     every = composites()
     permitted = [frozenset(place for place, value in enumerate(VALUES) if one.permits(value)) for one in every]
-    answers = [(a, b) for a, outer in enumerate(every) for b, inner in enumerate(every) if Containment(profile).holds(outer, inner)]
+    answers = [
+        (a, b)
+        for a, outer in enumerate(every)
+        for b, inner in enumerate(every)
+        if Containment(profile).holds(outer, inner)
+    ]
     assert all((place, place) in set(answers) for place in range(len(every)))
     assert not [(every[a], every[b]) for a, b in answers if not permitted[b] <= permitted[a]]
     assert len(every) > 250
@@ -268,8 +290,6 @@ def built(first: Json, given_limits: Json, narrower: list[Json]) -> list[str]:
 
 
 def seal_text(token: str) -> str:
-    from chain.base64url import b64decode
-
     return b64decode(token.split(".")[1].encode()).decode()
 
 
@@ -444,10 +464,14 @@ def test_any_edited_claim_signed_by_the_right_key_fails(world: World, hop: int) 
 
 
 @SEEDED
-@given(value=st.recursive(st.sampled_from(ATOMS), lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=3), inner), max_leaves=8))
+@given(
+    value=st.recursive(
+        st.sampled_from(ATOMS),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=3), inner),
+        max_leaves=8,
+    )
+)
 def test_canonical_json_agrees_with_the_reference(value: Any) -> None:
-    import rfc8785
-
     assert jcs.dumps(value) == rfc8785.dumps(value)
     assert jcs.key(jcs.loads(jcs.dumps(value))) == jcs.key(value)
     assert jcs.dumps(jcs.loads(jcs.dumps(value))) == jcs.dumps(value)

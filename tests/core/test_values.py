@@ -256,7 +256,7 @@ def test_constraints_in_words() -> None:
         "above 1 below 2": rule("range", min=1, max=2, min_inclusive=False, max_inclusive=False),
         "from 1": rule("range", min=1),
         "any number": rule("range"),
-        "one of 1, \"a\"": rule("one_of", values=[1, "a"]),
+        'one of 1, "a"': rule("one_of", values=[1, "a"]),
         "none of null": rule("not_one_of", excluded=[None]),
         "an array with true": rule("contains", required=[True]),
         "an array of []": rule("subset", allowed=[[]]),
@@ -292,7 +292,8 @@ def test_principals() -> None:
     assert good.trust_domain == "example.org"
     for wrong in (
         "spiffe://example.org", "spiffe://example.org/", "spiffe:///a", "http://example.org/a", "spiffe://Example.org/a",
-        "spiffe://example.org/a//b", "spiffe://example.org/./b", "spiffe://example.org/a b", "spiffe://e/" + "a" * 2_048, "",
+        "spiffe://example.org/a//b", "spiffe://example.org/./b", "spiffe://example.org/a b",
+        "spiffe://e/" + "a" * 2_048, "",
     ):  # fmt: skip
         with pytest.raises(ValueError, match="SPIFFE"):
             Principal(id=wrong, owner="team")
@@ -304,7 +305,14 @@ def test_records() -> None:
     record = Record(3, "decided", 5, {"b": 1, "a": [None]})
     assert decode(encode(record)) == record
     assert envelope(encode(record), 3).kind == "decided"
-    for wrong in (b"", b"{}", b"\xff", encode(record)[:-1], encode(record) + b" ", encode(record).replace(b'"a"', b'"\\u0061"')):
+    for wrong in (
+        b"",
+        b"{}",
+        b"\xff",
+        encode(record)[:-1],
+        encode(record) + b" ",
+        encode(record).replace(b'"a"', b'"\\u0061"'),
+    ):
         with pytest.raises(StoreError):
             decode(wrong)
     for data, revision in ((encode(record), 4), (b"x", 3), (b'{"revision":3,"kind":"\xff"}', 3)):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -46,11 +47,42 @@ from tests.support import (
 
 HOLDER = ec_signer("fuzz")
 CHUNKS = [
-    b"{}", b"[]", b"null", b"true", b"-0", b"1e400", b"1E5", b"9007199254740993", b"0.1", b'"\\ud800"', b'"\\u0000"', b"\xff",
-    b"\xed\xa0\x80", b"\xef\xbb\xbf", b'"jti":"x",', b'"alg":"none"', b'"crit":["x"],', b"[" * 600, b"]" * 600, b"{" * 50,
-    b'"constraint_type":"any","constraints":[]', b'"d":"AA",', b'"kty":"RSA"', b"=", b".", b"..", b"\n", b"\x00", b"%2e%2e",
-    b'"key_ops":["verify"],', b'"status":{},', b'"aud":[],', b'"limits":{},', b'"x5t#S256":"a",', b'"' + b"a" * 3_000 + b'"',
-]  # fmt: skip
+    b"{}",
+    b"[]",
+    b"null",
+    b"true",
+    b"-0",
+    b"1e400",
+    b"1E5",
+    b"9007199254740993",
+    b"0.1",
+    b'"\\ud800"',
+    b'"\\u0000"',
+    b"\xff",
+    b"\xed\xa0\x80",
+    b"\xef\xbb\xbf",
+    b'"jti":"x",',
+    b'"alg":"none"',
+    b'"crit":["x"],',
+    b"[" * 600,
+    b"]" * 600,
+    b"{" * 50,
+    b'"constraint_type":"any","constraints":[]',
+    b'"d":"AA",',
+    b'"kty":"RSA"',
+    b"=",
+    b".",
+    b"..",
+    b"\n",
+    b"\x00",
+    b"%2e%2e",
+    b'"key_ops":["verify"],',
+    b'"status":{},',
+    b'"aud":[],',
+    b'"limits":{},',
+    b'"x5t#S256":"a",',
+    b'"' + b"a" * 3_000 + b'"',
+]
 
 
 class BrokenLawError(AssertionError):
@@ -68,7 +100,9 @@ def seeds() -> list[tuple[list[str], list[Signer]]]:
     }
     rich = {
         "t": {
-            "a": rule("all", constraints=[rule("range", min=0, max=9.5), rule("not_one_of", excluded=[3, [1], {"a": 1}])]),
+            "a": rule(
+                "all", constraints=[rule("range", min=0, max=9.5), rule("not_one_of", excluded=[3, [1], {"a": 1}])]
+            ),
             "b": rule("any", constraints=[rule("contains", required=["x"]), rule("subset", allowed=[True, None])]),
             "c": rule("path_containment", root="/data"),
             "d": rule("exact", value="é"),
@@ -115,10 +149,26 @@ def mutated(data: bytes, chance: random.Random) -> bytes:
 
 def grown(chance: random.Random, depth: int = 0) -> object:
     """JSON from nothing, out of the words of the format."""
-    words = ["exact", "range", "all", "any", "value", "constraints", "jti", "", "0", "é", "constraint_type", "tools", "type"]
+    words = [
+        "exact",
+        "range",
+        "all",
+        "any",
+        "value",
+        "constraints",
+        "jti",
+        "",
+        "0",
+        "é",
+        "constraint_type",
+        "tools",
+        "type",
+    ]
     kind = chance.randrange(9 if depth < 5 else 6)
     if kind < 6:
-        return [None, chance.random() < 0.5, chance.randrange(-3, 2**54), chance.random(), chance.choice(words), []][kind]
+        return [None, chance.random() < 0.5, chance.randrange(-3, 2**54), chance.random(), chance.choice(words), []][
+            kind
+        ]
     if kind == 6:
         return [grown(chance, depth + 1) for _ in range(chance.randrange(4))]
     return {chance.choice(words): grown(chance, depth + 1) for _ in range(chance.randrange(5))}
@@ -236,9 +286,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     verdicts = run(options.seed, options.seconds)
-    print(json.dumps({"seed": options.seed, "cases": verdicts.total(), "verdicts": dict(verdicts.most_common())}, indent=1))
+    sys.stdout.write(
+        json.dumps(
+            {"seed": options.seed, "cases": verdicts.total(), "verdicts": dict(verdicts.most_common())}, indent=1
+        )
+    )
 
 
 if __name__ == "__main__":
     main()
-

@@ -11,7 +11,14 @@ from tests.fuzz.decode import run
 def test_nothing_but_the_one_error_comes_out(seed: int) -> None:
     verdicts = run(seed, seconds=60, most=1_000)
     assert verdicts.total() == 1_000
-    expected = {"accepted", "token_malformed", "claim_invalid", "constraint_invalid", "signature_invalid", "anchor_unknown"}
+    expected = {
+        "accepted",
+        "token_malformed",
+        "claim_invalid",
+        "constraint_invalid",
+        "signature_invalid",
+        "anchor_unknown",
+    }
     assert expected <= verdicts.keys()
 
 

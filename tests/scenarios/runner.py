@@ -58,10 +58,12 @@ class Play:
 
     def enrol(self, step: Json) -> None:
         for agent in step["enrol"]:
-            self.door.enrol(signer(agent).key, Principal(id=f"spiffe://example.org/{agent}", owner=step.get("owner", "team")))
+            self.door.enrol(
+                signer(agent).key, Principal(id=f"spiffe://example.org/{agent}", owner=step.get("owner", "team"))
+            )
 
     def issue(self, step: Json) -> Outcome:
-        grant = {name: step[name] for name in ("tools", "limits") if name in step}
+        grant: Json = {name: step[name] for name in ("tools", "limits") if name in step}
         facts = step.get("facts", {})
         outcome = self.door.issue(signer(step["to"]).key, grant, step.get("lifetime", 600), **facts)
         if outcome.token is not None:
@@ -99,10 +101,16 @@ class Play:
         if step.get("channel"):
             call["holder"] = signer(by).key.thumbprint
         elif by:
-            stated = {name: call[name] for name in ("purpose", "intent", "labels") if name in call}
+            stated: Json = {name: call[name] for name in ("purpose", "intent", "labels") if name in call}
             changed = {"tool": tool, "arguments": arguments, "audience": PEP} | step.get("proof", {})
             call["proof"] = self._proof(
-                tokens[-1], by, changed.pop("tool"), changed.pop("arguments"), changed.pop("audience"), stated, **changed
+                tokens[-1],
+                by,
+                changed.pop("tool"),
+                changed.pop("arguments"),
+                changed.pop("audience"),
+                stated,
+                **changed,
             )
         self.last = (digest(tokens[-1]) if step.get("digest") else tokens, call)
         return self.door.check(*self.last)
@@ -110,9 +118,7 @@ class Play:
     def again(self, _step: Json) -> Outcome:
         return self.door.check(*self.last)
 
-    def _proof(
-        self, token: str, by: str, tool: str, arguments: Json, audience: str, facts: Json, age: int = 0
-    ) -> str:
+    def _proof(self, token: str, by: str, tool: str, arguments: Json, audience: str, facts: Json, age: int = 0) -> str:
         self.proofs += 1
         leaf, now = mint.unverified(token), int(self.clock.now) - age
         return proof.make(

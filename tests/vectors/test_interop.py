@@ -23,6 +23,8 @@ from chain.caller import embedded
 from chain.change import Issue
 from chain.containment import Profile
 from chain.decision import Decision
+from chain.key import PublicKey
+from chain.principal import Principal
 from chain.reason import Reason
 from chain.request import Request
 from chain.token import Rules, Verifier
@@ -51,7 +53,12 @@ def url64(data: bytes) -> str:
 
 IDP, ORCHESTRATOR, WORKER = Key("stranger's issuer"), Key("stranger's orchestrator"), Key("stranger's worker")
 GRANT = {"search": {"query": {"constraint_type": "wildcard"}, "limit": {"constraint_type": "range", "max": 50}}}
-NARROW = {"search": {"query": {"constraint_type": "exact", "value": "flights"}, "limit": {"constraint_type": "exact", "value": 10}}}
+NARROW = {
+    "search": {
+        "query": {"constraint_type": "exact", "value": "flights"},
+        "limit": {"constraint_type": "exact", "value": 10},
+    }
+}
 CALL = {"query": "flights", "limit": 10}
 
 
@@ -96,13 +103,9 @@ def their_proof(arguments: Json = CALL, **changed: Any) -> str:
 
 
 def world(profile: Profile) -> World:
-    from chain.key import PublicKey
-
     stranger = TrustAnchor(PublicKey.from_json(json.dumps(IDP.jwk)), "https://stranger.example")
     anchors = [stranger, TrustAnchor(ROOT_KEY.key, ISSUER)]
     made = World(verifier=Verifier(anchors, Rules(profile=profile)))
-    from chain.principal import Principal
-
     for key in (ORCHESTRATOR, WORKER):
         public = PublicKey.from_json(json.dumps(key.jwk))
         made.authority.enrol(made.caller, public, Principal(id="spiffe://stranger.example/a", owner="them"))
@@ -129,7 +132,9 @@ def test_a_strangers_chain_and_proof_are_accepted() -> None:
     ):
         decision = ask(here, theirs(), their_proof(jti=str(reason), **changed))
         assert (decision.allowed, decision.reason, decision.hop) == (False, reason, 1)
-    typed = WORKER.sign({"jti": "p2", "iat": NOW, "aat_id": "stranger-leaf", "aat_tool": "search", "hta": CALL}, typ="JWT")
+    typed = WORKER.sign(
+        {"jti": "p2", "iat": NOW, "aat_id": "stranger-leaf", "aat_tool": "search", "hta": CALL}, typ="JWT"
+    )
     assert ask(here, theirs(), typed).reason is Reason.PROOF_INVALID
     assert ask(here, theirs(), their_proof(jti="p3", aat_aud=PEP)).allowed
 
@@ -142,9 +147,7 @@ def test_a_strangers_proof_is_not_enough_for_us() -> None:
     leaf = mint.unverified(theirs()[-1])
 
     class Worker:
-        from chain.key import PublicKey as _PublicKey
-
-        key = _PublicKey.from_json(json.dumps(WORKER.jwk))
+        key = PublicKey.from_json(json.dumps(WORKER.jwk))
 
         def sign(self, data: bytes) -> bytes:
             return WORKER.private.sign(data)
@@ -200,7 +203,12 @@ def stranger_verifies(tokens: list[str], anchor: Json, tool: str, arguments: Jso
     for place, token in enumerate(tokens):
         issuer = anchor if parent is None else parent["cnf"]["jwk"]
         try:
-            claims = jwt.decode(token, public(issuer), algorithms=["EdDSA"], options={"verify_aud": False, "verify_exp": False, "verify_iat": False})
+            claims = jwt.decode(
+                token,
+                public(issuer),
+                algorithms=["EdDSA"],
+                options={"verify_aud": False, "verify_exp": False, "verify_iat": False},
+            )
         except jwt.InvalidTokenError as error:
             raise DeniedByStranger(f"signature {place}") from error
         demand(claims["exp"] > now and claims["iat"] <= now + 30, "window")
@@ -247,7 +255,11 @@ def tools_of(claims: Json) -> Json | None:
 def contained(below: Json | None, above: Json | None) -> bool:
     above = above or {}
     return all(
-        tool in above and (not above[tool] or rules.keys() == above[tool].keys() and all(narrower(rules[n], above[tool][n]) for n in rules))
+        tool in above
+        and (
+            not above[tool]
+            or (rules.keys() == above[tool].keys() and all(narrower(rules[n], above[tool][n]) for n in rules))
+        )
         for tool, rules in (below or {}).items()
     )
 
@@ -259,7 +271,7 @@ def narrower(one: Json, other: Json) -> bool:
     if wider == "range":
         if kind == "exact":
             return satisfied(other, one["value"])
-        return kind == "range" and one.get("max", math.inf) <= other.get("max", math.inf)
+        return bool(kind == "range" and one.get("max", math.inf) <= other.get("max", math.inf))
     if wider == "one_of":
         if kind == "exact":
             return one["value"] in other["values"]
@@ -344,4 +356,10 @@ def test_the_stranger_denies_tokens_with_root_facts(facts: Json) -> None:
     text = proven(issued.token, ALICE, amount=1)
     with pytest.raises(DeniedByStranger, match="6 tool"):
         stranger_verifies([issued.token], anchor(), "bank.pay", {"amount": 1}, text, NOW)
-    assert here.ask([issued.token], ALICE, "bank.pay", {"amount": 1}, proof=here.proof(issued.token, ALICE, "bank.pay", {"amount": 1})).allowed
+    assert here.ask(
+        [issued.token],
+        ALICE,
+        "bank.pay",
+        {"amount": 1},
+        proof=here.proof(issued.token, ALICE, "bank.pay", {"amount": 1}),
+    ).allowed

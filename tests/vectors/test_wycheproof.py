@@ -18,9 +18,7 @@ def raw_vectors(groups: list[dict[str, Any]]) -> list[tuple[dict[str, Any], dict
     return [(group, test) for group in groups for test in group["tests"]]
 
 
-@pytest.mark.parametrize(
-    ("name", "cases", "valid"), [("ed25519", 151, 88), ("ecdsa_secp256r1_sha256_p1363", 262, 173)]
-)
+@pytest.mark.parametrize(("name", "cases", "valid"), [("ed25519", 151, 88), ("ecdsa_secp256r1_sha256_p1363", 262, 173)])
 def test_signatures(groups: Groups, name: str, cases: int, valid: int) -> None:
     judged = {"valid": 0, "invalid": 0}
     for group, test in raw_vectors(groups(name)):
