@@ -20,6 +20,7 @@ from chain.containment import Profile
 from chain.decision import Decision, Finding, decided
 from chain.delegation import Chain, Delegation
 from chain.grant import LABELS, rank, within_purpose
+from chain.key import PublicKey
 from chain.principal import Principal
 from chain.reason import Reason
 from chain.request import Request
@@ -219,10 +220,10 @@ def _refuse_argument(case: _Case, hop: Delegation, name: str, value: object) -> 
 def holder(case: _Case) -> None:
     """The caller is the leaf's holder: by the channel, or by a proof for exactly this call (I6)."""
     leaf, request, before = case.chain.leaf, case.request, len(case.findings)
-    if leaf.claims.cnf.extended:
+    if leaf.key is None or leaf.claims.cnf.extended:
         case.against(Reason.HOLDER_MISMATCH, leaf.hop, "bound to a certificate or SPIFFE id that nothing here proves")
     elif request.proof is not None:
-        _proof(case, request.proof)
+        _proof(case, request.proof, leaf.key)
     elif request.holder is None:
         case.against(Reason.PROOF_MISSING, leaf.hop, "neither a proof nor the channel shows who the holder is")
     elif request.holder != leaf.holder:
@@ -232,13 +233,9 @@ def holder(case: _Case) -> None:
     case.proven = len(case.findings) == before
 
 
-def _proof(case: _Case, text: str) -> None:
+def _proof(case: _Case, text: str, key: PublicKey) -> None:
     leaf, request = case.chain.leaf, case.request
     profile = case.state.settings.profile
-    key = leaf.key
-    if key is None:
-        case.against(Reason.HOLDER_MISMATCH, leaf.hop, "the leaf names no key to prove")
-        return
     try:
         claims = proof.read(text, key, profile)
     except proof.ProofError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import replace
 from typing import Any
 
@@ -489,3 +489,22 @@ def test_a_proof_too_large(world: World) -> None:
     world.allowed(tokens, ALICE, "mail.read", {"x": "y" * 90_000})
     with pytest.raises(ValueError, match="finite"):
         proof.make(ALICE, mint.unverified(tokens[0]), "t", {"a": float("inf")}, audience=PEP, jti="j", iat=NOW)
+
+
+def test_an_answer_that_is_there_already() -> None:
+    answer = done(5)
+    assert (answer.done(), answer.running(), answer.cancelled(), answer.cancel()) == (True, False, False, False)
+    assert answer.exception() is None
+    assert then(answer, str, lambda _: "").result() == "5"
+    failing: Future[int] = Future()
+    failing.set_exception(StoreError("x"))
+
+    def refuse(error: Exception) -> int:
+        raise error
+
+    refused = then(failing, lambda value: value, refuse)
+    assert isinstance(refused.exception(), StoreError)
+    with pytest.raises(StoreError):
+        refused.result()
+    with pytest.raises(InvalidStateError):
+        type(answer)().result()

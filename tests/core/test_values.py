@@ -341,3 +341,68 @@ def test_reasons_are_numbered_once() -> None:
     assert numbers == sorted(numbers)
     assert all(str(reason) == reason.value == reason.value.lower() and reason.meaning for reason in Reason)
     assert msgspec.json.encode(Reason.ALLOWED) == b'"allowed"'
+
+
+def test_claims_out_of_form() -> None:
+    world = World()
+    changes: list[Json] = [
+        {"exp": NOW - 10},
+        {"iss": "not a URI"},
+        {"iss": ""},
+        {"authorization_details": []},
+        {"authorization_details": [{"type": "another's"}]},
+        {"authorization_details": [{"tools": {}}]},
+        {"jti": ""},
+        {"jti": "x" * 257},
+        {"exp": 2**53},
+        {"del_depth": -1},
+        {"aud": [""]},
+        {"sub": 7, "authorization_details": [entry(TOOLS, kind=EXTENDED)]},
+        {"authorization_details": [entry(TOOLS, kind=EXTENDED)], "unknown": 1},
+        {"authorization_details": [entry(TOOLS) | {"unknown": 1}]},
+    ]
+    for changed in changes:
+        world.refused(Reason.CLAIM_INVALID, 0, [seal(root() | changed)], ALICE)
+    for missing in ("iss", "iat", "exp", "cnf", "del_depth", "del_max_depth", "authorization_details"):
+        world.refused(Reason.CLAIM_INVALID, 0, [seal({k: v for k, v in root().items() if k != missing})], ALICE)
+    world.refused(Reason.TOKEN_MALFORMED, 0, [seal(root(jti=None) | {"jti": 5})], ALICE)
+    world.allowed([seal(root(unknown=1))], ALICE)
+    bomb = text(root() | {"exp": True})[:-1] + b',"x":' + b"[" * 9_000 + b"]" * 9_000 + b"}"
+    with pytest.raises(ValueError, match="too deeply"):
+        wire.decode(bomb)
+
+
+def test_every_excess_is_listed() -> None:
+    parent = grant({"tools": {}, "limits": {"budget": {"calls": 1}, "classes": ["read"], "classification": "public"}})
+    wider = grant({"tools": {"b": {}, "a": {}}})
+    assert [one.field for one in wider.excess(parent)] == [
+        "tools.b",
+        "tools.a",
+        "limits.classes",
+        "limits.classification",
+        "limits.budget",
+    ]
+
+
+def test_proofs_out_of_form() -> None:
+    strict, lax = World(), World(verifier=verifier(profile=Profile.AAT_01))
+    tokens = [seal(root())]
+    typed = {"typ": "aat-pop+jwt"}
+    claims = {"aat_id": "x", "aat_tool": "mail.read", "hta": {}, "iat": NOW, "jti": "p"}
+    for world in (strict, lax):
+        for wrong in (
+            b"{}",
+            b"[]",
+            b"x",
+            b"[" * 9_000,
+            text(claims | {"iat": "now"}),
+            text(claims)[:-1] + b',"jti":"p"}',
+        ):
+            world.denied(Reason.PROOF_INVALID, 0, tokens, ALICE, proof=seal(wrong, ALICE, typed))
+        world.allowed(tokens, ALICE)
+    leaf = json.loads(text(claims)) | {"aat_id": root()["jti"]}
+    others: list[Any] = [2**60, "x", [[[]]]]
+    for hta in others:
+        made = seal(leaf | {"hta": hta}, ALICE, typed)
+        lax.denied(Reason.PROOF_ARGUMENTS_MISMATCH, 0, tokens, ALICE, proof=made)
+        leaf["jti"] += "+"
