@@ -17,10 +17,11 @@ from benchmarks.scenario import Arguments, Unfit, Workload
 from chain import mint, proof, token
 from chain.anchor import TrustAnchor
 from chain.catalog import Catalogue, Tool
-from chain.check import Settings, check
+from chain.check import check
 from chain.key import KeySigner
 from chain.live import Live
 from chain.request import Request
+from chain.state import Settings
 from chain.store.memory import MemoryStore
 from chain.token import Verifier
 

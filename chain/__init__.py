@@ -35,7 +35,6 @@ from chain.authority import Authority
 from chain.caller import Caller, Role, embedded
 from chain.catalog import Catalogue
 from chain.change import Issue, Revoke
-from chain.check import Settings
 from chain.decision import Decision, Effect
 from chain.errors import ChainError, DeniedError, ExcessError, InvalidTokenError, UnreachableError
 from chain.grant import Grant
@@ -43,6 +42,7 @@ from chain.key import KeySigner, PublicKey, Signer
 from chain.principal import Principal
 from chain.reason import Reason
 from chain.request import Request
+from chain.state import Settings
 from chain.token import Rules, Verifier
 
 __all__ = [

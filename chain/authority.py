@@ -18,7 +18,6 @@ from chain.batch import Once
 from chain.caller import Caller, Role
 from chain.catalog import Catalogue
 from chain.change import Issue, Revoke
-from chain.check import Settings
 from chain.decision import Decision, Effect
 from chain.delegation import Chain
 from chain.desk import Clock, Desk, Entropy, Presented, unanswered
@@ -30,6 +29,7 @@ from chain.pending import done
 from chain.principal import Principal
 from chain.reason import Reason
 from chain.request import Request
+from chain.state import Settings
 from chain.token import Verifier
 from chain.view import MAX_LISTED, Delegated, Enrolled, Page, Query, Revoked
 

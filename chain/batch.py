@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Self, cast
 
 from chain import records
 from chain.catalog import Tool
@@ -48,7 +48,7 @@ class Moment(NamedTuple):
 class Writing:
     """A write being composed: records in order, and the rows they bring."""
 
-    __slots__ = ("_first", "_store", "at", "live", "write")
+    __slots__ = ("_admitted", "_first", "_store", "at", "live", "write")
 
     def __init__(self, first: int, at: Moment, live: Live, store: Store) -> None:
         self._first = first
@@ -56,6 +56,7 @@ class Writing:
         self.at = at
         self.live = live
         self.write = Write([])
+        self._admitted: list[Delegation] = []
 
     @property
     def revision(self) -> int:
@@ -86,7 +87,17 @@ class Writing:
             revision = self.record(kind if hop is chain.leaf else "admitted", body)
             self.write.delegations.append(_row(chain, hop, tokens[hop.hop], revision))
             self._remember(hop)
+            self._admitted.append(hop)
         return None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_rest: object) -> None:
+        """Where it fails midway, forget what was registered, since it will not be written. Nonces stay used."""
+        for hop in self._admitted if kind is not None else ():
+            self.live.registered.drop(hop.digest)
+            self.live.names.drop((hop.claims.iss, hop.claims.jti))
 
     def _remember(self, hop: Delegation) -> None:
         name = (hop.claims.iss, hop.claims.jti)
@@ -179,11 +190,11 @@ class Deciding:
 
     def prepare(self, first: int) -> Write:
         """Decide, and say what to write."""
-        writing = Writing(first, self._moment(), self._live, self._store)
-        for item in self._asked:
-            item.decision = self._decide(item, writing)
-            if item.decision.effect is self._stop:
-                break
+        with Writing(first, self._moment(), self._live, self._store) as writing:
+            for item in self._asked:
+                item.decision = self._decide(item, writing)
+                if item.decision.effect is self._stop:
+                    break
         return writing.write
 
     def _decide(self, item: Asked, writing: Writing) -> Decision:
@@ -286,8 +297,8 @@ class Changing:
             prior = self._live.replies.get(name) or self._store.reply(*name)
             if prior is not None and prior.expires > at.now:
                 raise AnsweredError(once.answer(prior))
-        writing = Writing(first, at, self._live, self._store)
-        self.outcome = self._compose(writing)
+        with Writing(first, at, self._live, self._store) as writing:
+            self.outcome = self._compose(writing)
         if once is not None and isinstance(self.outcome, bytes):
             expires = int(writing.at.now) + REPLY_LIFETIME
             row = ReplyRow(

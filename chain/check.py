@@ -9,91 +9,22 @@ earlier question refused; what is missing or unknown is refused.
 from __future__ import annotations
 
 from collections.abc import Callable
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from chain import proof
-from chain.catalog import Catalogue
-from chain.constraint import brief
-from chain.containment import Profile
+from chain.containment import brief
 from chain.decision import Decision, Finding, decided
 from chain.delegation import Chain, Delegation
-from chain.grant import LABELS, rank, within_purpose
+from chain.grant import rank, within_purpose
 from chain.key import PublicKey
-from chain.principal import Principal
 from chain.reason import Reason
 from chain.request import Request
-
-MAX_SKEW = 30
-"""Seconds a token may be dated into the future (AAT-01 s4.4, MAX_IAT_SKEW)."""
-
-MAX_LIFETIME = 90 * 24 * 3600
-"""Seconds a token may live, whatever the configuration says (AAT-01 s4.4, MAX_TOKEN_LIFETIME)."""
+from chain.state import MAX_LIFETIME, MAX_SKEW, Nonce, State
 
 NONCE_MARGIN = 2
 """Seconds a nonce is remembered beyond its use, because an authority's clock may step back by one."""
 
 _MISSING = object()
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What a deployment decides for every call.
-
-    Attributes:
-        profile: how much of our own a proof must carry.
-        labels: data labels from lowest to highest.
-        max_lifetime: seconds any token may live; at most `MAX_LIFETIME`.
-        require_enrolment: whether every holder of a chain that writes or acts must be enrolled. Off only where
-            there is no registry to ask: offline.
-    """
-
-    profile: Profile = Profile.SOUND
-    labels: tuple[str, ...] = LABELS
-    max_lifetime: int = MAX_LIFETIME
-    require_enrolment: bool = True
-
-
-class State(Protocol):
-    """The live facts that a decision reads. Reading is all that it does."""
-
-    @property
-    def settings(self) -> Settings:
-        """What the deployment decided."""
-        ...
-
-    @property
-    def catalogue(self) -> Catalogue:
-        """What each tool is."""
-        ...
-
-    @property
-    def revoked(self) -> AbstractSet[bytes]:
-        """Digests of delegations that were revoked."""
-        ...
-
-    def seen(self, digest: bytes, nonce: str) -> bool:
-        """Tell whether a proof or request id was used under this leaf before."""
-        ...
-
-    def principal(self, thumbprint: str) -> Principal | None:
-        """Return who enrolled this key, if anybody did."""
-        ...
-
-
-class Nonce(NamedTuple):
-    """A single-use value that this decision uses up, whatever its effect.
-
-    Attributes:
-        digest: the leaf's.
-        value: the proof's jti, or the request id.
-        expires: seconds; after that it could not be used again anyway.
-    """
-
-    digest: bytes
-    value: str
-    expires: int
 
 
 class Verdict(NamedTuple):

@@ -8,73 +8,26 @@ if a child permits a value, its parent does. Unknown types and unknown or missin
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from math import inf
 from typing import Annotated, Any, ClassVar, TypeAlias
 
 import msgspec
 
 from chain import jcs
-from chain.containment import MAX_STEPS, Containment, matched
+from chain.containment import MAX_STEPS, Constraint, Containment, Matcher, matched
 from chain.jcs import Json
-
-MAX_DEPTH = 32
-"""Nesting of a constraint tree (AAT-01 s3.4, MAX_CONSTRAINT_DEPTH)."""
 
 MAX_CLAUSES = 256
 """Clauses in one `all` or `any`: bounds the matching, and no hand-written grant comes near."""
 
-MAX_WORDS = 400
-"""Characters of a constraint in a message: a hostile grant must not choose how long a refusal is."""
-
 FEW = 8
 """Values that are compared one by one; more are put into a set first."""
 
-Matcher: TypeAlias = Callable[[Json], bool]
 Integer: TypeAlias = Annotated[int, msgspec.Meta(ge=-jcs.MAX_INTEGER, le=jcs.MAX_INTEGER)]
 Number: TypeAlias = Integer | float
 Scalar: TypeAlias = str | bool | Integer | float | None
 Element: TypeAlias = Scalar | list[Any] | dict[str, Any]
-
-
-class Constraint(
-    msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True, tag_field="constraint_type"
-):
-    """Base of all types. Instances come from a token or a grant and never change."""
-
-    composite: ClassVar[bool] = False
-
-    def permits(self, value: Json) -> bool:
-        """Tell whether an argument may have this value (I-JSON)."""
-        return self.matcher()(value)
-
-    def matcher(self) -> Matcher:
-        """Return the same predicate, prepared for many values. A type defines this or `permits`."""
-        return self.permits
-
-    def contains(self, child: Constraint, within: Containment) -> bool:
-        """Answer by the table of AAT-01 s4.5 for this type as the parent."""
-        raise TypeError(f"`{type(self).__name__}` has no containment")
-
-    def weight(self) -> int:
-        """Return what comparing this with one value or one other constraint costs, in steps."""
-        return 1
-
-    def finite(self) -> tuple[Json, ...] | None:
-        """Return every value that is permitted, where they can be listed."""
-        return None
-
-    def alternatives(self) -> tuple[Constraint, ...]:
-        """Return the clauses of which one must permit, if this type is such a choice."""
-        return ()
-
-    def conjuncts(self) -> tuple[Constraint, ...]:
-        """Return the clauses that must all permit, if this type is such a conjunction."""
-        return ()
-
-    def walk(self) -> Iterator[Constraint]:
-        """Yield this constraint and every one nested in it."""
-        yield self
 
 
 class Exact(Constraint, frozen=True, tag="exact"):
@@ -372,15 +325,3 @@ def _segments(path: str) -> tuple[str, ...] | None:
 def _text(value: Json) -> str:
     text = jcs.dumps(value).decode()
     return text if len(text) <= 80 else f"{text[:77]}…"
-
-
-def brief(constraint: Constraint) -> str:
-    """Return a constraint in words, short enough for a message, a record or a gRPC trailer."""
-    text = str(constraint)
-    return text if len(text) <= MAX_WORDS else f"{text[: MAX_WORDS - 1]}…"
-
-
-def depth(constraint: Constraint) -> int:
-    """Return the nesting of a constraint tree; a plain constraint has depth 1."""
-    clauses = (*constraint.alternatives(), *constraint.conjuncts())
-    return 1 + max(map(depth, clauses), default=0)

@@ -1,4 +1,4 @@
-"""Which constraint is narrower than which: one question, two profiles, bounded work.
+"""What every constraint answers, and which is narrower than which: two profiles, bounded work.
 
 The law of this file: an answer of True is a proof. `AAT_01` is the table of the Internet-Draft (AAT-01 s4.5);
 `SOUND` first takes composites and finite sets apart, while that loses nothing, and so accepts more of what is
@@ -7,15 +7,25 @@ truly narrower (TOKEN.md s1). Every pair is asked once, and a hostile pair of gr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import ClassVar, TypeAlias
 
-if TYPE_CHECKING:
-    from chain.constraint import Constraint
+import msgspec
+
+from chain.jcs import Json
 
 MAX_STEPS = 100_000
 """Questions in one containment check, about 50 ms at worst; an honest grant asks a few hundred."""
+
+
+MAX_DEPTH = 32
+"""Nesting of a constraint tree (AAT-01 s3.4, MAX_CONSTRAINT_DEPTH)."""
+
+MAX_WORDS = 400
+"""Characters of a constraint in a message: a hostile grant must not choose how long a refusal is."""
+
+Matcher: TypeAlias = Callable[[Json], bool]
 
 
 class Profile(Enum):
@@ -27,6 +37,46 @@ class Profile(Enum):
 
 class UndecidedError(Exception):
     """Containment was not decided within `MAX_STEPS`; the caller must refuse."""
+
+
+class Constraint(
+    msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True, tag_field="constraint_type"
+):
+    """Base of all types. Instances come from a token or a grant and never change."""
+
+    composite: ClassVar[bool] = False
+
+    def permits(self, value: Json) -> bool:
+        """Tell whether an argument may have this value (I-JSON)."""
+        return self.matcher()(value)
+
+    def matcher(self) -> Matcher:
+        """Return the same predicate, prepared for many values. A type defines this or `permits`."""
+        return self.permits
+
+    def contains(self, child: Constraint, within: Containment) -> bool:
+        """Answer by the table of AAT-01 s4.5 for this type as the parent."""
+        raise TypeError(f"`{type(self).__name__}` has no containment")
+
+    def weight(self) -> int:
+        """Return what comparing this with one value or one other constraint costs, in steps."""
+        return 1
+
+    def finite(self) -> tuple[Json, ...] | None:
+        """Return every value that is permitted, where they can be listed."""
+        return None
+
+    def alternatives(self) -> tuple[Constraint, ...]:
+        """Return the clauses of which one must permit, if this type is such a choice."""
+        return ()
+
+    def conjuncts(self) -> tuple[Constraint, ...]:
+        """Return the clauses that must all permit, if this type is such a conjunction."""
+        return ()
+
+    def walk(self) -> Iterator[Constraint]:
+        """Yield this constraint and every one nested in it."""
+        yield self
 
 
 class Containment:
@@ -132,3 +182,15 @@ def _placed(
                 free = held.get(reached[free])
             return True
     return False
+
+
+def brief(constraint: Constraint) -> str:
+    """Return a constraint in words, short enough for a message, a record or a gRPC trailer."""
+    text = str(constraint)
+    return text if len(text) <= MAX_WORDS else f"{text[: MAX_WORDS - 1]}…"
+
+
+def depth(constraint: Constraint) -> int:
+    """Return the nesting of a constraint tree; a plain constraint has depth 1."""
+    clauses = (*constraint.alternatives(), *constraint.conjuncts())
+    return 1 + max(map(depth, clauses), default=0)

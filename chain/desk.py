@@ -18,7 +18,6 @@ from chain.base64url import b64encode
 from chain.batch import AnsweredError, Asked, Changing, Deciding, Moment, Once
 from chain.catalog import Catalogue
 from chain.change import Compose
-from chain.check import Settings
 from chain.decision import Decision, Effect, Finding, denied, refused
 from chain.delegation import Chain
 from chain.errors import ChainError, InvalidTokenError, StoreError
@@ -28,6 +27,7 @@ from chain.live import Live
 from chain.pending import then
 from chain.reason import Reason
 from chain.request import Request
+from chain.state import Settings
 from chain.token import Verifier
 
 Presented: TypeAlias = Sequence[str] | bytes

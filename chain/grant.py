@@ -14,9 +14,8 @@ from typing import Annotated, Literal, NamedTuple, TypeAlias
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from chain import constraint
 from chain.constraint import AnyConstraint
-from chain.containment import Containment, Profile, UndecidedError
+from chain.containment import MAX_DEPTH, Containment, Profile, UndecidedError, brief, depth
 from chain.reason import Reason
 
 MAX_TOOLS = 256
@@ -155,10 +154,10 @@ class Grant(_Wire, frozen=True):
             if len(arguments) > MAX_ARGUMENTS:
                 return Reason.GRANT_TOO_LARGE, f"`{tool}` has {len(arguments)} constraints, more than {MAX_ARGUMENTS}"
             for name, rule in arguments.items():
-                if rule.composite and constraint.depth(rule) > constraint.MAX_DEPTH:
+                if rule.composite and depth(rule) > MAX_DEPTH:
                     return (
                         Reason.CONSTRAINT_INVALID,
-                        f"`{tool}` argument `{name}` nests deeper than {constraint.MAX_DEPTH}",
+                        f"`{tool}` argument `{name}` nests deeper than {MAX_DEPTH}",
                     )
         return None
 
@@ -210,7 +209,7 @@ def _argument_excess(
 
 
 def _brief(rule: AnyConstraint | None) -> str:
-    return "no such argument" if rule is None else constraint.brief(rule)
+    return "no such argument" if rule is None else brief(rule)
 
 
 def _fault(granted: AnyConstraint, asked: AnyConstraint | None, containment: Containment) -> Reason | None:

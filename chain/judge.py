@@ -19,13 +19,14 @@ from pydantic import ValidationError
 from chain import jcs
 from chain.anchor import TrustAnchor
 from chain.catalog import Catalogue
-from chain.check import Settings, check
+from chain.check import check
 from chain.containment import Profile
 from chain.decision import Decision, Finding, denied, refused
 from chain.errors import InvalidRequestError, InvalidTokenError
 from chain.key import PublicKey
 from chain.principal import Principal
 from chain.request import Request
+from chain.state import Settings
 from chain.token import Rules, Verifier
 
 MAX_VERIFIERS = 64

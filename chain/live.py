@@ -13,10 +13,10 @@ from typing import Generic, TypeVar
 import msgspec
 
 from chain.catalog import Catalogue
-from chain.check import Nonce, Settings
 from chain.ledger import Store
 from chain.principal import Principal
 from chain.row import ReplyRow
+from chain.state import Nonce, Settings
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -48,6 +48,11 @@ class Recent(Generic[K, V]):
         if len(self._young) >= self._capacity:
             self._old, self._young = self._young, {}
         self._young[key] = value
+
+    def drop(self, key: K) -> None:
+        """Forget, if it is remembered."""
+        self._young.pop(key, None)
+        self._old.pop(key, None)
 
 
 class Live:

@@ -19,7 +19,6 @@ from chain.authority import Authority
 from chain.base64url import b64decode, b64encode
 from chain.caller import Caller, embedded
 from chain.catalog import Catalogue
-from chain.check import Settings
 from chain.decision import Decision, Effect
 from chain.delegation import Chain
 from chain.errors import InvalidTokenError
@@ -28,6 +27,7 @@ from chain.ledger import Store
 from chain.principal import Principal
 from chain.reason import Reason
 from chain.request import Request
+from chain.state import Settings
 from chain.store.memory import MemoryStore
 from chain.token import Rules, Verifier
 

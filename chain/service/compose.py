@@ -19,7 +19,6 @@ from chain.anchor import Ceiling, TrustAnchor
 from chain.authority import Authority
 from chain.caller import Caller, Role
 from chain.catalog import Catalogue
-from chain.check import Settings
 from chain.desk import Clock, Entropy
 from chain.errors import ConfigurationError
 from chain.key import KeyRefusedError, PublicKey, Signer
@@ -28,6 +27,7 @@ from chain.principal import Principal
 from chain.service.credentials import Credential, Identity
 from chain.service.safety import require_safe
 from chain.service.settings import AgentSettings, AnchorSettings, CallerSettings, ServeSettings, explain
+from chain.state import Settings
 from chain.token import Rules, Verifier
 
 _CONFIGURATION = Caller(name="configuration", roles=frozenset({Role.OPERATOR}))

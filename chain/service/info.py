@@ -7,10 +7,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from chain.authority import Authority
-from chain.check import MAX_SKEW
 from chain.service.authorization import MAX_ITEMS
 from chain.service.gate import Call
 from chain.service.settings import ServeSettings
+from chain.state import MAX_SKEW
 from chain.token import MAX_CHAIN, MAX_TOKEN
 from chain.v1 import info_pb2 as pb
 from chain.wire.info import Bounds, ServerInfo, info_to

@@ -24,11 +24,11 @@ from pydantic_settings import (
 )
 
 from chain.caller import Role
-from chain.check import MAX_LIFETIME
 from chain.containment import Profile
 from chain.errors import ConfigurationError
 from chain.grant import LABELS
 from chain.principal import Kind
+from chain.state import MAX_LIFETIME
 
 PREFIX = "CHAIN_SERVE_"
 """Of every environment variable that is read."""

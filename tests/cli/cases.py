@@ -66,7 +66,7 @@ def _proof(**parts: object) -> Callable[[Question], Question]:
 
 def _leaf(
     grant: dict[str, Any] | None = None,
-    **claims: Any,  # noqa: ANN401 - whatever a claim may be
+    **claims: Any,
 ) -> Callable[[Question], Question]:
     """Forge the leaf: signed by its true delegator, but saying something else."""
 

@@ -508,3 +508,16 @@ def test_an_answer_that_is_there_already() -> None:
         refused.result()
     with pytest.raises(InvalidStateError):
         type(answer)().result()
+
+
+def test_a_commit_that_fails_midway_leaves_nothing_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next check of the same chain registers it, because the first one never reached the ledger."""
+    world = World()
+    tokens, head = honest(2), world.store.head
+    with monkeypatch.context() as spoilt:
+        spoilt.setattr("chain.records.decided", lambda *_: {"not JSON": object()})
+        broken = world.ask(tokens, BOB)
+    assert (broken.effect, broken.reason) == (Effect.DENY, Reason.INTERNAL)
+    assert world.store.head == head
+    assert world.ask(tokens, BOB).allowed
+    assert [decode(data).kind for data, _ in world.store.records(head + 1)] == ["admitted", "admitted", "decided"]

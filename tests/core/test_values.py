@@ -13,9 +13,9 @@ from chain import claims as wire
 from chain import jcs
 from chain.anchor import Ceiling, TrustAnchor
 from chain.catalog import UNKNOWN, Catalogue
-from chain.check import Settings
 from chain.claims import ConstraintError
-from chain.constraint import Constraint, Wildcard, _Composite, _Values, brief
+from chain.constraint import Wildcard, _Composite, _Values
+from chain.containment import Constraint, brief
 from chain.containment import Containment, Profile
 from chain.errors import ConfigurationError, InvalidRequestError, InvalidTokenError, StoreError
 from chain.grant import Grant
@@ -24,6 +24,7 @@ from chain.ledger import Record, decode, encode, envelope
 from chain.mint import grant
 from chain.principal import Principal
 from chain.reason import Reason
+from chain.state import Settings
 from chain.token import Verifier
 from tests.support import (
     ALICE,
