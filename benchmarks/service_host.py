@@ -61,7 +61,7 @@ async def nothing(_message: bytes, _context: object) -> bytes:
 async def empty_server(path: Path) -> grpc.aio.Server:
     """Serve `EMPTY` on a socket."""
     server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
-    handler = grpc.unary_unary_rpc_method_handler(nothing)
+    handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(nothing)
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("benchmarks.Empty", {"Call": handler}),))
     server.add_insecure_port(f"unix:{path}")
     await server.start()

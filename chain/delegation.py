@@ -15,8 +15,7 @@ from msgspec import UNSET, UnsetType
 
 from chain.base64url import b64encode
 from chain.claims import ROOT_FACTS, Claims, Entry, ExtendedEntry, audience
-from chain.containment import Matcher
-from chain.containment import Profile
+from chain.containment import Matcher, Profile
 from chain.errors import ExcessError, InvalidTokenError
 from chain.grant import LABELS, Budget, Gate, Grant, rank
 from chain.key import THUMBPRINT_URI, PublicKey

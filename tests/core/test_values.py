@@ -15,8 +15,7 @@ from chain.anchor import Ceiling, TrustAnchor
 from chain.catalog import UNKNOWN, Catalogue
 from chain.claims import ConstraintError
 from chain.constraint import Wildcard, _Composite, _Values
-from chain.containment import Constraint, brief
-from chain.containment import Containment, Profile
+from chain.containment import Constraint, Containment, Profile, brief
 from chain.errors import ConfigurationError, InvalidRequestError, InvalidTokenError, StoreError
 from chain.grant import Grant
 from chain.key import KeyRefusedError, KeySigner, PublicKey
