@@ -76,7 +76,9 @@ class Caller:
         self.channel = grpc.insecure_channel(f"unix:{place['agent']}")
         self.stub = stubs.AuthorizationServiceStub(self.channel)
         self.delegations = delegation_pb2_grpc.DelegationServiceStub(self.channel)
-        self.empty: Callable[[bytes], bytes] = grpc.insecure_channel(f"unix:{place['empty']}").unary_unary(EMPTY)
+        self.empty: grpc.UnaryUnaryMultiCallable[bytes, bytes] = grpc.insecure_channel(
+            f"unix:{place['empty']}"
+        ).unary_unary(EMPTY)
         with Client(f"unix:{place['issuer']}") as issuer:
             root = issuer.issue(Issue(holder=agent.key, grant=mint.grant(GRANT), lifetime=LIFETIME, max_depth=32))
         self.tokens = [root.token]
