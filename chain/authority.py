@@ -14,7 +14,7 @@ from chain import change, mint, proof, token
 from chain import check as checks
 from chain import explain as explaining
 from chain.base64url import b64encode
-from chain.batch import Once
+from chain.batch import UNSIGNED, Once
 from chain.caller import Caller, Role
 from chain.catalog import Catalogue
 from chain.change import Issue, Revoke
@@ -142,7 +142,7 @@ class Authority:
             unknown = unanswered(Reason.REVISION_UNKNOWN, f"revision {at_least} is not known here", now)
             return done([unknown] * len(calls))
         asked = [self._desk.asked(presented, request, now) for presented, request in calls]
-        return self._desk.decide(asked, caller.name, now, stop)
+        return self._desk.decide(asked, caller, now, stop)
 
     def explain(self, caller: Caller, presented: Presented, request: Request) -> Explanation:
         """Decide as `check` would, now, and lay every hop open. Writes nothing, uses nothing up.
@@ -243,6 +243,9 @@ class Authority:
         try:
             chain = self.verifier.verify([*tokens, child])
         except InvalidTokenError as error:
+            if error.reason in UNSIGNED:  # nothing shows that the parent's holder asked: counted, not recorded
+                self._desk.garbage += 1
+                raise
             return self._desk.change(change.widening(above, child, error, caller), None, Delegated)
         request = change.own(proof.DELEGATE, {"child": chain.leaf.id}, self.audience, proof_text, caller)
         compose = change.delegating(above, chain, (*tokens, child), request, caller)

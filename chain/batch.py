@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Self, cast
 
 from chain import records
+from chain.caller import Caller
 from chain.catalog import Tool
 from chain.check import Verdict, check
 from chain.decision import Decision, Effect, Finding, decided
@@ -31,6 +32,20 @@ _BEFORE_SIGNATURES = frozenset(
     {Reason.TOKEN_TOO_LARGE, Reason.TOKEN_MALFORMED, Reason.HEADER_UNSUPPORTED, Reason.JTI_DUPLICATE}
 )
 """What is asked of every token before the root's signature, so that the hop of the fault shows nothing."""
+
+UNSIGNED = _BEFORE_SIGNATURES | {
+    Reason.CHAIN_TOO_DEEP,
+    Reason.CHAIN_TOO_LARGE,
+    Reason.ALGORITHM_REFUSED,
+    Reason.SIGNATURE_INVALID,
+}
+"""Faults of a child that leave open whether its parent's holder signed it."""
+
+
+UNPROVEN = frozenset(
+    reason for reason in Reason if Reason.PROOF_MISSING.number <= reason.number <= Reason.REPLAY.number
+)
+"""Faults that leave open whether the caller is the leaf's holder."""
 
 
 class Moment(NamedTuple):
@@ -141,6 +156,7 @@ class Asked:
         request: what is asked.
         tool: what the catalogue says of the tool.
         tokens, chain: what was presented, where it is authentic.
+        named: whether the chain was only named by its digest, and not shown.
         fault: why it is not, otherwise.
         decision: the answer, once the commit has made it.
     """
@@ -151,6 +167,18 @@ class Asked:
     chain: Chain | None = None
     fault: Decision | None = None
     decision: Decision | None = None
+    named: bool = False
+
+    def told(self, caller: Caller) -> Decision | None:
+        """Return the decision as this caller may see it.
+
+        An agent that only names a chain and proves nothing does not learn what it grants.
+        """
+        decision = self.decision
+        if decision is None or not (self.named and caller.only_agent):
+            return decision
+        unproven = any(finding.reason in UNPROVEN for finding in decision.findings)
+        return decision.without_details() if unproven else decision
 
     @property
     def garbage(self) -> bool:

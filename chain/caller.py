@@ -70,6 +70,11 @@ class Caller:
             raise ForbiddenError(f"`{self.name}` has no role that may call {method}")
 
     @property
+    def only_agent(self) -> bool:
+        """Whether no other role opens to this caller what an agent may not see."""
+        return self.roles == {Role.AGENT}
+
+    @property
     def revokes_all(self) -> bool:
         """Whether a role alone allows revoking; an agent needs a chain of its own for it."""
         return not self.roles.isdisjoint({Role.ISSUER, Role.OPERATOR})

@@ -15,6 +15,7 @@ from chain import proof
 from chain.containment import brief
 from chain.decision import Decision, Finding, decided
 from chain.delegation import Chain, Delegation
+from chain.errors import clip
 from chain.grant import rank, within_purpose
 from chain.key import PublicKey
 from chain.reason import Reason
@@ -24,6 +25,9 @@ from chain.state import MAX_LIFETIME, MAX_SKEW, Nonce, State
 NONCE_MARGIN = 2
 """Seconds a nonce is remembered beyond its use, because an authority's clock may step back by one."""
 
+MAX_FINDINGS = 64
+"""Findings of one decision: the first is the reason, and a hostile request must not choose how long a record is."""
+
 _MISSING = object()
 
 
@@ -31,7 +35,7 @@ class Verdict(NamedTuple):
     """A decision, and what must be committed for it to stand.
 
     Attributes:
-        findings: every fault of every hop; none means ALLOW.
+        findings: the faults of every hop, the first `MAX_FINDINGS`; none means ALLOW.
         at: seconds, the instant of the decision.
         nonce: used up, whatever the effect.
         proven: whether the caller was shown to be the leaf's holder; only then is a chain registered.
@@ -64,7 +68,9 @@ class _Case:
         self.findings: list[Finding] = []
 
     def against(self, reason: Reason, hop: int | None, detail: str) -> None:
-        self.findings.append(Finding(reason=reason, hop=hop, detail=detail))
+        """Add a finding; beyond `MAX_FINDINGS` one more says nothing new."""
+        if len(self.findings) < MAX_FINDINGS:
+            self.findings.append(Finding(reason=reason, hop=hop, detail=clip(detail)))
 
 
 Question: TypeAlias = Callable[[_Case], None]
@@ -135,7 +141,7 @@ def capability(case: _Case) -> None:
 def _closed(case: _Case, hop: Delegation) -> None:
     """Name each argument that a closed grant does not (AAT-01 s3.3)."""
     for name in sorted(case.request.arguments.keys() - hop.grant.tools[case.request.tool].keys()):
-        detail = f"`{case.request.tool}` argument `{name}` is not granted"
+        detail = f"`{case.request.tool}` argument `{clip(name, 80)}` is not granted"
         case.against(Reason.ARGUMENT_NOT_GRANTED, hop.hop, detail)
 
 
@@ -183,7 +189,8 @@ def _proof(case: _Case, text: str, key: PublicKey) -> None:
         profile=profile,
     ):
         case.against(reason, leaf.hop, detail)
-    _use(case, Nonce(leaf.digest, claims.jti, claims.iat + proof.WINDOW + NONCE_MARGIN))
+    last = min(claims.iat, int(case.now) + proof.WINDOW)  # one from the far future is not remembered for ever
+    _use(case, Nonce(leaf.digest, claims.jti, last + proof.WINDOW + NONCE_MARGIN))
 
 
 def _single_use(case: _Case) -> None:

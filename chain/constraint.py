@@ -39,7 +39,7 @@ class Exact(Constraint, frozen=True, tag="exact"):
         wanted = self.value
         if type(wanted) is str:
             return type(value) is str and value == wanted
-        return bool(jcs.key(value) == jcs.key(wanted))
+        return not _compound(value) and jcs.key(value) == jcs.key(wanted)
 
     def contains(self, child: Constraint, within: Containment) -> bool:
         return isinstance(child, Exact) and self.permits(child.value)
@@ -102,7 +102,7 @@ class _Values(Constraint, frozen=True):
 
     def __post_init__(self) -> None:
         for item in self._items():
-            if type(item) is list or type(item) is dict:  # the decoder bounds the scalars
+            if _compound(item):  # the decoder bounds the scalars
                 jcs.check(item)
 
     def _listed(self) -> str:
@@ -124,7 +124,7 @@ class OneOf(_Values, frozen=True, tag="one_of"):
         return any(jcs.key(item) == wanted for item in self.values)
 
     def matcher(self) -> Matcher:
-        if len(self.values) <= FEW:
+        if len(self.values) <= FEW and not any(map(_compound, self.values)):
             return self.permits
         wanted, key = self._set(), jcs.key
         return lambda value: key(value) in wanted
@@ -227,8 +227,9 @@ class _Composite(Constraint, frozen=True):
         largest = MAX_STEPS // sum(1 for _ in self.walk())
 
         def permitted(value: Json) -> bool:
-            compound = type(value) is list or type(value) is dict
-            return not (compound and jcs.size(value) > largest) and quantify(clause(value) for clause in clauses)
+            return not (_compound(value) and jcs.size(value) > largest) and quantify(
+                clause(value) for clause in clauses
+            )
 
         return permitted
 
@@ -313,6 +314,10 @@ AnyConstraint: TypeAlias = (
 """What a token may carry. Closed: the decoder refuses every other `constraint_type`."""
 
 _ESCAPE = re.compile("%[0-9A-Fa-f]{2}")
+
+
+def _compound(value: Json) -> bool:
+    return type(value) is list or type(value) is dict
 
 
 def _segments(path: str) -> tuple[str, ...] | None:

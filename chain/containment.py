@@ -13,6 +13,7 @@ from typing import ClassVar, TypeAlias
 
 import msgspec
 
+from chain.errors import clip
 from chain.jcs import Json
 
 MAX_STEPS = 100_000
@@ -21,9 +22,6 @@ MAX_STEPS = 100_000
 
 MAX_DEPTH = 32
 """Nesting of a constraint tree (AAT-01 s3.4, MAX_CONSTRAINT_DEPTH)."""
-
-MAX_WORDS = 400
-"""Characters of a constraint in a message: a hostile grant must not choose how long a refusal is."""
 
 Matcher: TypeAlias = Callable[[Json], bool]
 
@@ -185,9 +183,8 @@ def _placed(
 
 
 def brief(constraint: Constraint) -> str:
-    """Return a constraint in words, short enough for a message, a record or a gRPC trailer."""
-    text = str(constraint)
-    return text if len(text) <= MAX_WORDS else f"{text[: MAX_WORDS - 1]}…"
+    """Return a constraint in words, short enough as `clip` says."""
+    return clip(str(constraint))
 
 
 def depth(constraint: Constraint) -> int:

@@ -86,6 +86,11 @@ class Decision(BaseModel):
         """Tell whether the call may be made, so that ``if decision:`` never lets a denial through."""
         return self.allowed
 
+    def without_details(self) -> Decision:
+        """Return the same decision with each finding's general meaning in place of what was granted."""
+        told = tuple(finding.model_copy(update={"detail": finding.reason.meaning}) for finding in self.findings)
+        return self.model_copy(update={"findings": told})
+
     def require(self) -> None:
         """Return where allowed, else raise.
 

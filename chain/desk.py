@@ -16,6 +16,7 @@ import msgspec
 from chain import records
 from chain.base64url import b64encode
 from chain.batch import AnsweredError, Asked, Changing, Deciding, Moment, Once
+from chain.caller import Caller
 from chain.catalog import Catalogue
 from chain.change import Compose
 from chain.decision import Decision, Effect, Finding, denied, refused
@@ -101,7 +102,7 @@ class Desk:
             item = Asked(request, tool, fault=refused(error, now))
             self.garbage += item.garbage
             return item
-        return Asked(request, tool, tokens, chain)
+        return Asked(request, tool, tokens, chain, named=isinstance(presented, bytes))
 
     def moment(self) -> Moment:
         """Read the clock for a commit.
@@ -119,12 +120,12 @@ class Desk:
     def _new_id(self) -> str:
         return f"{self._prefix}-{next(self._numbers):x}"
 
-    def decide(self, asked: Sequence[Asked], caller: str, now: float, stop: Effect | None) -> Future[list[Decision]]:
+    def decide(self, asked: Sequence[Asked], caller: Caller, now: float, stop: Effect | None) -> Future[list[Decision]]:
         """Decide in one commit, in order; where nothing could be recorded, nothing is permitted."""
-        batch = Deciding(asked, caller, self.live, self.store, self.moment, self._new_id, stop)
+        batch = Deciding(asked, caller.name, self.live, self.store, self.moment, self._new_id, stop)
 
         def answer(_revision: int) -> list[Decision]:
-            return [item.decision for item in asked if item.decision is not None]
+            return [told for item in asked if (told := item.told(caller)) is not None]
 
         def fail(error: Exception) -> list[Decision]:
             reason = error.reason if isinstance(error, ChainError) else Reason.INTERNAL

@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from chain.decision import Decision
 
 
+MAX_WORDS = 400
+"""Characters of anything hostile in a message: it must not choose how long a record or a gRPC trailer is."""
+
+
+def clip(text: str, length: int = MAX_WORDS) -> str:
+    """Return a text short enough for a message."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
 class ChainError(Exception):
     """Base of every error of this package.
 
@@ -64,9 +73,9 @@ class ExcessError(InvalidTokenError):
         self, reason: Reason, hop: int, field: str, parent: str, child: str, subject: str | None = None
     ) -> None:
         self.field = field
-        self.parent = parent
-        self.child = child
-        where = subject or f"`{field}`"
+        self.parent = clip(parent)
+        self.child = clip(child)
+        parent, child, where = self.parent, self.child, subject or f"`{field}`"
         super().__init__(reason, hop, f"{where} asks {child} where hop {hop - 1} grants {parent}")
 
 

@@ -16,6 +16,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from chain.constraint import AnyConstraint
 from chain.containment import MAX_DEPTH, Containment, Profile, UndecidedError, brief, depth
+from chain.errors import clip
 from chain.reason import Reason
 
 MAX_TOOLS = 256
@@ -23,6 +24,9 @@ MAX_TOOLS = 256
 
 MAX_ARGUMENTS = 64
 """Constraints in one tool (TOKEN.md s4)."""
+
+MAX_NAME = 256
+"""Characters of a tool's or an argument's name: a URI fits, and so does a refusal that names both."""
 
 RESERVED_PREFIX = "chain:"
 """Tools of the authority itself (`chain:delegate`, `chain:revoke`); no grant may name one (TOKEN.md s3)."""
@@ -149,8 +153,10 @@ class Grant(_Wire, frozen=True):
         if len(self.tools) > MAX_TOOLS:
             return Reason.GRANT_TOO_LARGE, f"{len(self.tools)} tools, more than {MAX_TOOLS}"
         for tool, arguments in self.tools.items():
-            if not tool or tool.startswith(RESERVED_PREFIX):
-                return Reason.CLAIM_INVALID, f"`{tool}` is not a tool that can be granted"
+            if not 0 < len(tool) <= MAX_NAME or tool.startswith(RESERVED_PREFIX):
+                return Reason.CLAIM_INVALID, f"`{clip(tool, 80)}` is not a tool that can be granted"
+            if any(len(name) > MAX_NAME for name in arguments):
+                return Reason.CLAIM_INVALID, f"`{tool}` has an argument with a name above {MAX_NAME} characters"
             if len(arguments) > MAX_ARGUMENTS:
                 return Reason.GRANT_TOO_LARGE, f"`{tool}` has {len(arguments)} constraints, more than {MAX_ARGUMENTS}"
             for name, rule in arguments.items():

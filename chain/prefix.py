@@ -12,6 +12,12 @@ from typing import TypeAlias
 
 from chain.delegation import Chain
 
+EXPANSION = 3
+"""Bytes of memory for each byte of a token's text: the text itself, and what it decodes to."""
+
+OVERHEAD = 2_048
+"""Bytes of an entry beside its token's."""
+
 Remembered: TypeAlias = tuple[tuple[str, ...], Chain]
 
 
@@ -21,10 +27,16 @@ class PrefixCache:
     Threads may share it: each step is one dictionary operation, and a lost update costs one verification.
     """
 
-    __slots__ = ("_capacity", "_old", "_young")
+    __slots__ = ("_capacity", "_old", "_weight", "_young")
 
     def __init__(self, capacity: int) -> None:
+        """Begin empty.
+
+        Args:
+            capacity: bytes of memory that each generation may take, about.
+        """
         self._capacity = capacity
+        self._weight = 0
         self._young: dict[bytes, Remembered] = {}
         self._old: dict[bytes, Remembered] = {}
 
@@ -56,6 +68,7 @@ class PrefixCache:
         self._put(chain.leaf.digest, (tokens, chain))
 
     def _put(self, digest: bytes, remembered: Remembered) -> None:
-        if len(self._young) >= self._capacity:
-            self._old, self._young = self._young, {}
+        self._weight += OVERHEAD + EXPANSION * len(remembered[0][-1])
+        if self._weight > self._capacity:
+            self._old, self._young, self._weight = self._young, {}, 0
         self._young[digest] = remembered

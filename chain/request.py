@@ -7,11 +7,23 @@ are covered by its proof; audience, classification and who the channel proved ar
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from chain import jcs
+
+MAX_ARGUMENT_BYTES = 128 * 1024
+"""Canonical bytes of all arguments: what a proof could carry, and what every hop is asked about."""
+
+MAX_ARGUMENT_NAMES = 256
+"""Arguments of one call: four times what a constrained tool may name."""
+
+MAX_VALUES = 10_000
+"""JSON values in all arguments together: bounds what a constraint on arrays costs at every hop."""
+
+MAX_LABELS = 16
+"""Labels of one prompt."""
 
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 
@@ -21,7 +33,7 @@ class Request(BaseModel):
 
     Attributes:
         tool: exact name.
-        arguments: all of them, I-JSON.
+        arguments: all of them, I-JSON, within the bounds above.
         purpose: the agent's declared purpose, dotted.
         intent: digest of the instruction that the agent says it works for.
         labels: what the agent says of its prompt, e.g. ``tainted``; they can only raise risk.
@@ -38,18 +50,26 @@ class Request(BaseModel):
     arguments: dict[str, Any] = Field(default_factory=dict)
     purpose: _Name | None = None
     intent: _Name | None = None
-    labels: tuple[_Name, ...] = ()
+    labels: tuple[Annotated[str, StringConstraints(min_length=1, max_length=256)], ...] = Field(
+        default=(), max_length=MAX_LABELS
+    )
     audience: _Name | None = None
     classification: _Name | None = None
     proof: str | None = None
     holder: str | None = None
     request_id: Annotated[str, StringConstraints(min_length=16, max_length=128)] | None = None
 
-    @field_validator("arguments")
-    @classmethod
-    def _json(cls, value: dict[str, Any]) -> dict[str, Any]:
-        jcs.check(value)
-        return value
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        """Refuse arguments that are not I-JSON, or larger than any honest call's, before anything is asked."""
+        if len(self.arguments) > MAX_ARGUMENT_NAMES:
+            raise ValueError(f"{len(self.arguments)} arguments, more than {MAX_ARGUMENT_NAMES}")
+        size = len(self.canonical_arguments)
+        if size > MAX_ARGUMENT_BYTES:
+            raise ValueError(f"{size} bytes of arguments, more than {MAX_ARGUMENT_BYTES}")
+        if size > MAX_VALUES and jcs.size(self.arguments) > MAX_VALUES:  # a value takes a byte at least
+            raise ValueError(f"more than {MAX_VALUES} values in the arguments")
+        return self
 
     @cached_property
     def canonical_arguments(self) -> bytes:

@@ -40,7 +40,10 @@ MAX_CHAIN = 256 * 1024
 MAX_DEPTH = 64
 """Highest delegation depth (AAT-01 s4.3, MAX_DELEGATION_DEPTH)."""
 
-MAX_TRIALS = 8
+MEMORY = 256 * 1024 * 1024
+"""Bytes for verified prefixes: some 50,000 ordinary hops."""
+
+MAX_TRIALS = 64
 """Anchors tried for a root that names none of them by `kid`: bounds the work a stranger can cause."""
 
 
@@ -66,13 +69,13 @@ class Verifier:
     profile or another label order is another verifier with an empty memory.
     """
 
-    def __init__(self, anchors: Iterable[TrustAnchor], rules: Rules | None = None, remember: int = 65_536) -> None:
+    def __init__(self, anchors: Iterable[TrustAnchor], rules: Rules | None = None, remember: int = MEMORY) -> None:
         """Prepare to verify.
 
         Args:
             anchors: the keys accepted for roots.
             rules: defaults to the `sound` profile.
-            remember: how many verified prefixes to keep, at least.
+            remember: bytes of memory for verified prefixes, about; they are kept in two halves.
         """
         self.rules = rules or Rules()
         self.anchors = tuple(anchors)
@@ -80,7 +83,7 @@ class Verifier:
         for anchor in self.anchors:
             self._by_key.setdefault(anchor.key, []).append(anchor)
         self._by_kid = {key.thumbprint: key for key in self._by_key}
-        self._known = PrefixCache(remember)
+        self._known = PrefixCache(remember // 2)
 
     def verify(self, tokens: Sequence[str]) -> Chain:
         """Return the chain that these tokens prove.
@@ -261,10 +264,13 @@ def _decode(frame: Frame, hop: int, profile: Profile) -> tuple[Claims, Entry | N
 
 
 def sign(claims: Claims, signer: Signer) -> str:
-    """Sign claims as a token of ours.
+    """Sign claims as a token of ours; a root names its key, so that nobody has to try the others.
 
     Args:
         claims: complete; `iss` and `cnf` are the caller's business.
         signer: root: the issuer's key; derived: the parent's holder key.
     """
-    return jws.join({"typ": TOKEN_TYPE}, msgspec.json.encode(claims), signer)
+    header = {"typ": TOKEN_TYPE}
+    if claims.del_depth == 0:
+        header["kid"] = signer.key.thumbprint
+    return jws.join(header, msgspec.json.encode(claims), signer)

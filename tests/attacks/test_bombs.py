@@ -277,7 +277,7 @@ def test_clauses_bomb(world: World) -> None:
 
 
 def test_anchors_tried_for_a_stranger(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    anchors = [TrustAnchor(signer(f"anchor {n}").key, f"https://{n}.example") for n in range(40)]
+    anchors = [TrustAnchor(signer(f"anchor {n}").key, f"https://{n}.example") for n in range(MAX_TRIALS + 16)]
     trusting = Verifier([*anchors, TrustAnchor(ROOT_KEY.key, ISSUER)])
     tried = 0
     verify = PublicKey.verify

@@ -217,9 +217,15 @@ def test_a_refused_delegation_is_recorded_and_not_stored(world: World) -> None:
         raised.value.field,
     )
     assert world.store.delegation(digest(wide)) is None
-    with pytest.raises(InvalidTokenError):
-        world.authority.delegate(agent(ALICE), [first], "garbage")
+    late = seal(child(first, iat=NOW - 100), ALICE)
+    with pytest.raises(InvalidTokenError, match="issued_before_parent"):
+        world.authority.delegate(agent(ALICE), [first], late)
     assert "field" not in decode(world.store.records()[-1][0]).body
+    head = world.store.head
+    for unsigned in ("garbage", seal(child(first), MALLORY)):  # nothing shows that Alice asked: counted, not recorded
+        with pytest.raises(InvalidTokenError):
+            world.authority.delegate(agent(ALICE), [first], unsigned)
+    assert (world.store.head, world.authority.garbage) == (head, 2)
     with pytest.raises(InvalidTokenError, match="digest_unknown"):
         world.authority.delegate(agent(ALICE), digest(first), wide)
 
