@@ -70,7 +70,7 @@ class ChainEngine:
             request = Request(tool=scenario.TOOL, arguments=arguments, audience=AUDIENCE, proof=proven, holder=by)
             verdict = check(chain, request, live, now)
             if verdict.nonce is not None:
-                live.use(verdict.nonce, now)
+                live.use(verdict.nonce)
             return verdict.decision
 
         def call(index: int) -> None:

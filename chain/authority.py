@@ -11,27 +11,24 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 
 from chain import change, mint, proof, token
-from chain import check as checks
-from chain import explain as explaining
 from chain.base64url import b64encode
 from chain.batch import UNSIGNED, Once
-from chain.caller import Caller, Role
+from chain.caller import Caller
 from chain.catalog import Catalogue
 from chain.change import Issue, Revoke
 from chain.decision import Decision, Effect
-from chain.delegation import Chain
-from chain.desk import Clock, Desk, Entropy, Presented, unanswered
-from chain.errors import ConfigurationError, ForbiddenError, InvalidRequestError, InvalidTokenError, NotFoundError
+from chain.desk import Chains, Clock, Desk, Entropy, Presented, unanswered
+from chain.errors import ConfigurationError, ForbiddenError, InvalidRequestError, InvalidTokenError
 from chain.explain import Explanation
 from chain.key import PublicKey, Signer
 from chain.ledger import Store
-from chain.pending import done
+from chain.pending import Finished, done
 from chain.principal import Principal
 from chain.reason import Reason
 from chain.request import Request
 from chain.state import Settings
 from chain.token import Verifier
-from chain.view import MAX_LISTED, Delegated, Enrolled, Page, Query, Revoked
+from chain.view import Delegated, Enrolled, Page, Query, Revoked, Struck
 
 MAX_BATCH = 1_000
 """Checks in one batch."""
@@ -58,6 +55,7 @@ class Authority:
         issuer: str = "",
         catalogue: Catalogue | None = None,
         settings: Settings | None = None,
+        resume: bool = False,
     ) -> None:
         """Take over a store.
 
@@ -70,6 +68,7 @@ class Authority:
             issuer: URI, with `signer`.
             catalogue: what each tool is; empty means that all is `act`.
             settings: defaults to the verifier's profile and labels.
+            resume: accept a clock that lies behind the ledger, and record that; an operator says so once, by hand.
 
         Raises:
             ConfigurationError: no anchor, a signer that no anchor trusts, or settings that contradict the rules.
@@ -86,7 +85,7 @@ class Authority:
         self.issuer = issuer
         self.verifier = verifier
         self._signer = signer
-        self._desk = Desk(store, verifier, clock, entropy, self._settings, catalogue or Catalogue())
+        self._desk = Desk(store, verifier, clock, entropy, self._settings, catalogue or Catalogue(), resume=resume)
 
     @property
     def garbage(self) -> int:
@@ -97,6 +96,11 @@ class Authority:
     def revision(self) -> int:
         """The last revision that survives power loss."""
         return self._desk.store.synced
+
+    @property
+    def failed(self) -> bool:
+        """Whether the store stopped: nothing is permitted or changed until the ledger is opened again."""
+        return self._desk.store.failure is not None
 
     def principal(self, holder: str) -> Principal | None:
         """Return who the key with this thumbprint belongs to, if it was enrolled."""
@@ -118,6 +122,7 @@ class Authority:
         calls: Sequence[tuple[Presented, Request]],
         at_least: int = 0,
         stop: Effect | None = None,
+        chains: Chains | None = None,
     ) -> Future[list[Decision]]:
         """Decide calls together, in order.
 
@@ -126,6 +131,7 @@ class Authority:
             calls: chains and requests; at most `MAX_BATCH`.
             at_least: a revision that the answers must know.
             stop: decide no further once this effect was given (AuthZEN batch semantics).
+            chains: from `chains`, for calls that belong together and are decided in several commits.
 
         Returns:
             As many decisions as were made. A store that fails, or a clock behind the ledger, makes them denials.
@@ -141,8 +147,14 @@ class Authority:
         if at_least > self._desk.store.head:
             unknown = unanswered(Reason.REVISION_UNKNOWN, f"revision {at_least} is not known here", now)
             return done([unknown] * len(calls))
-        asked = [self._desk.asked(presented, request, now) for presented, request in calls]
+        if chains is None and len(calls) > 1:
+            chains = self.chains()
+        asked = [self._desk.asked(presented, request, now, chains) for presented, request in calls]
         return self._desk.decide(asked, caller, now, stop)
+
+    def chains(self) -> Chains:
+        """Return a memory for the chains of one batch: each is resolved once."""
+        return Chains(self._desk.resolve)
 
     def explain(self, caller: Caller, presented: Presented, request: Request) -> Explanation:
         """Decide as `check` would, now, and lay every hop open. Writes nothing, uses nothing up.
@@ -151,17 +163,7 @@ class Authority:
             ForbiddenError: the caller may not ask, or the chain is not its own.
         """
         caller.require("Explain")
-        now = self._desk.clock()
-        item = self._desk.asked(presented, request, now)
-        if item.chain is None:
-            fault = unanswered(Reason.INTERNAL, "no chain", now) if item.fault is None else item.fault
-            return Explanation(fault, ())
-        own = caller.holder in {hop.holder for hop in item.chain.hops}
-        if Role.AGENT in caller.roles and not caller.sees_all and not own:
-            raise ForbiddenError("the chain is not this caller's")
-        verdict = checks.check(item.chain, request, self._desk.live, now)
-        requested = f"`{request.tool}` {request.canonical_arguments.decode()}"
-        return explaining.explain(item.chain, verdict.decision, requested, request.tool)
+        return self._desk.explain(caller, presented, request)
 
     def get(self, caller: Caller, digest: bytes) -> Delegated:
         """Return one delegation.
@@ -277,12 +279,14 @@ class Authority:
     ) -> Future[Revoked]:
         """Revoke a delegation and everything beneath it.
 
+        It stands when the future is done; what fell is counted in the thread that asks for the result.
+
         Args:
             caller: an issuer or operator; or an agent, which then presents what it holds.
             order: what and why.
             standing: the agent's own chain; the target is its leaf or lies beneath it.
             proof_text: the agent's proof for `proof.REVOKE`; None where the channel proves it.
-            dry_run: only tell what would fall.
+            dry_run: only tell what would fall, to whom might revoke it; the proof is not used up.
             key: idempotency key.
 
         Raises:
@@ -292,28 +296,36 @@ class Authority:
             ForbiddenError: no role of the caller allows it.
         """
         caller.require("Revoke")
-        fallen = self._desk.lineage.fallen(order.target, self._desk.clock())
-        chain: Chain | None = None
-        if not caller.revokes_all:
-            if standing is None:
-                raise ForbiddenError("an agent revokes under a chain of its own, and presents none")
-            chain, _ = self._desk.resolve(standing)
-            if not self._desk.lineage.beneath(chain.leaf.digest, order.target):
-                raise NotFoundError("no such delegation beneath the chain presented")
-        if dry_run:
-            return done(Revoked(tuple(map(b64encode, fallen[:MAX_LISTED])), len(fallen), 0))
+        chain = self._desk.standing(caller, order.target, standing)
         target = b64encode(order.target)
         request = change.own(proof.REVOKE, {"target": target}, self.audience, proof_text, caller)
-        compose = change.revoking(order, fallen, caller, chain, request)
+        if dry_run:
+            now = self._desk.clock()
+            if chain is not None:
+                change.would_revoke(chain, request, self._desk.live, now)
+            return done(self._desk.lineage.felled(Struck(target, 0, int(now), self._desk.store.head)))
+        compose = change.revoking(order, caller, chain, request)
         once = _once(caller, "Revoke", key, change.fingerprint(target, order.cause))
-        return self._desk.change(compose, once, Revoked, urgent=True)
+        return Finished(self._desk.change(compose, once, Struck, urgent=True), self._desk.lineage.felled)
 
-    def enrol(self, caller: Caller, holder: PublicKey, principal: Principal, key: str | None = None) -> Enrolled:
+    def enrol(
+        self,
+        caller: Caller,
+        holder: PublicKey,
+        principal: Principal,
+        key: str | None = None,
+        proof_text: str | None = None,
+    ) -> Enrolled:
         """Record who a key belongs to. See `begin_enrol`."""
-        return self.begin_enrol(caller, holder, principal, key).result()
+        return self.begin_enrol(caller, holder, principal, key, proof_text).result()
 
     def begin_enrol(
-        self, caller: Caller, holder: PublicKey, principal: Principal, key: str | None = None
+        self,
+        caller: Caller,
+        holder: PublicKey,
+        principal: Principal,
+        key: str | None = None,
+        proof_text: str | None = None,
     ) -> Future[Enrolled]:
         """Record who a key belongs to.
 
@@ -322,17 +334,16 @@ class Authority:
             holder: the key.
             principal: whose it is.
             key: idempotency key.
+            proof_text: the worker's own agreement (`enrolment.make`); an operator needs none.
 
         Raises:
+            DeniedError: the worker's key has not agreed.
             ForbiddenError: not an operator, and not the agent's own worker with the agent's own owner.
         """
         caller.require("Enrol")
-        above = None if caller.holder is None else self._desk.live.principal(caller.holder)
-        own = above is not None and caller.holder is not None and above.may_enrol(principal, caller.holder)
-        if Role.OPERATOR not in caller.roles and not own:
-            raise ForbiddenError("an agent enrols workers under its own id, with its own owner")
         once = _once(caller, "Enrol", key, change.fingerprint(holder.thumbprint, principal.model_dump()))
-        return self._desk.change(change.enrolling(holder, principal, caller), once, Enrolled)
+        compose = change.enrolling(holder, principal, caller, self.audience, proof_text)
+        return self._desk.change(compose, once, Enrolled)
 
 
 def _once(caller: Caller, method: str, key: str | None, request: bytes) -> Once | None:

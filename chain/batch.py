@@ -53,7 +53,7 @@ class Moment(NamedTuple):
 
     Attributes:
         now: seconds since the epoch.
-        ms: the same in milliseconds, never before the last record's.
+        ms: the same in milliseconds, for the record; never before the ledger's time (chain/timeline.py).
     """
 
     now: float
@@ -252,7 +252,7 @@ def take(verdict: Verdict, writing: Writing) -> None:
     """Use up a verdict's nonce, whatever its effect."""
     nonce = verdict.nonce
     if nonce is not None:
-        writing.live.use(nonce, writing.at.now)
+        writing.live.use(nonce)
         writing.write.nonces.append(NonceRow(nonce.digest, nonce.value, nonce.expires))
 
 

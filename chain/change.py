@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET
 
 from chain import check as checks
-from chain import mint, records
+from chain import enrolment, mint, records
 from chain.base64url import b64encode
 from chain.batch import Writing, take
 from chain.caller import Caller, Role
@@ -25,10 +25,13 @@ from chain.delegation import Chain
 from chain.errors import ChainError, DeniedError, ExcessError, ForbiddenError, InvalidTokenError
 from chain.grant import Grant
 from chain.key import PublicKey
+from chain.ledger import Durability, Record, encode
+from chain.live import Live
 from chain.principal import Principal
 from chain.request import Request
-from chain.row import EnrolmentRow, RevocationRow
-from chain.view import MAX_LISTED, Delegated, Enrolled, Revoked
+from chain.row import EnrolmentRow, RevocationRow, Write
+from chain.timeline import RESUMED
+from chain.view import Delegated, Enrolled, Struck
 
 Compose: TypeAlias = Callable[[Writing], bytes | ChainError]
 
@@ -151,14 +154,11 @@ class Revoke:
     cause: str = ""
 
 
-def revoking(
-    order: Revoke, fallen: Sequence[bytes], caller: Caller, standing: Chain | None, request: Request
-) -> Compose:
-    """Revoke; one id in a set fells the whole subtree.
+def revoking(order: Revoke, caller: Caller, standing: Chain | None, request: Request) -> Compose:
+    """Revoke; one id in a set fells the whole subtree, and its size is nothing to wait for.
 
     Args:
         order: what and why.
-        fallen: digests that fall now.
         caller: who asks.
         standing: the chain under whose authority an agent asks; None where a role suffices.
         request: for `proof.REVOKE`.
@@ -170,26 +170,75 @@ def revoking(
             findings = [*_standing(standing, request, writing), *_holding(standing, request, writing)]
             if findings:
                 return _refuse("Revoke", target, standing, findings, writing, caller)
-        revision = writing.record("revoked", records.revoked(target, len(fallen), order.cause, caller.name))
+        until = writing.revision - 1
+        revision = writing.record("revoked", records.revoked(target, order.cause, caller.name))
         writing.live.revoke(order.target)
         writing.write.revocations.append(RevocationRow(order.target, revision, writing.at.ms))
-        return _encode(Revoked(tuple(map(b64encode, fallen[:MAX_LISTED])), len(fallen), revision))
+        return _encode(Struck(target, revision, int(writing.at.now), until))
 
     return compose
 
 
-def enrolling(key: PublicKey, principal: Principal, caller: Caller) -> Compose:
-    """Record who a key belongs to; whose it is already, only an operator changes."""
+def would_revoke(standing: Chain, request: Request, live: Live, now: float) -> None:
+    """Return where `revoking` would revoke for an agent. Nothing is used up, so that the same proof may do it.
+
+    Raises:
+        DeniedError: it would not.
+    """
+    findings = checks.check(standing, request, live, now, _STANDING + _HOLDING).findings
+    if findings:
+        raise DeniedError(denied(*findings, at=now))
+
+
+def enrolling(key: PublicKey, principal: Principal, caller: Caller, audience: str, proof_text: str | None) -> Compose:
+    """Record who a key belongs to.
+
+    An operator says so. An agent enrols workers under itself, if their keys agree; whose a key is already, it cannot
+    change.
+
+    Args:
+        key, principal: what and whose.
+        caller: who asks.
+        audience: the authority's own name.
+        proof_text: the agreement of the key (`enrolment.make`).
+    """
 
     def compose(writing: Writing) -> bytes | ChainError:
-        if Role.OPERATOR not in caller.roles and writing.live.principal(key.thumbprint) is not None:
-            return ForbiddenError("the key is enrolled already")
+        if Role.OPERATOR not in caller.roles:
+            own = caller.holder or ""
+            above = writing.live.principal(own)
+            if above is None or not above.may_enrol(principal, own):
+                return ForbiddenError("an agent enrols workers under its own id, with its own owner")
+            if writing.live.principal(key.thumbprint) is not None:
+                return ForbiddenError("the key is enrolled already")
+            try:
+                enrolment.require(proof_text, key, principal.id, own, audience=audience, now=writing.at.now)
+            except DeniedError as error:
+                return error
         revision = writing.record("enrolled", records.enrolled(key.thumbprint, principal, caller.name))
         body = writing.live.enrol(key.thumbprint, principal)
         writing.write.enrolments.append(EnrolmentRow(key.thumbprint, body, revision))
         return _encode(Enrolled(key.thumbprint, principal.id, revision))
 
     return compose
+
+
+@dataclass(frozen=True, slots=True)
+class Resuming:
+    """The record of an operator's word that the clock is right and the ledger's time was not.
+
+    Attributes:
+        now, was: milliseconds, by the clock and by the ledger.
+        durability: as every change.
+    """
+
+    now: int
+    was: int
+    durability: Durability = Durability.SYNCED
+
+    def prepare(self, first: int) -> Write:
+        """Say what to write."""
+        return Write([encode(Record(first, RESUMED, self.now, {"was": self.was}))])
 
 
 def own(tool: str, arguments: dict[str, str], audience: str, proof_text: str | None, caller: Caller) -> Request:

@@ -13,22 +13,25 @@ from typing import TypeAlias, TypeVar
 
 import msgspec
 
-from chain import records
+from chain import check as checks
+from chain import explain as explaining
 from chain.base64url import b64encode
 from chain.batch import AnsweredError, Asked, Changing, Deciding, Moment, Once
-from chain.caller import Caller
+from chain.caller import Caller, Role
 from chain.catalog import Catalogue
-from chain.change import Compose
+from chain.change import Compose, Resuming
 from chain.decision import Decision, Effect, Finding, denied, refused
 from chain.delegation import Chain
-from chain.errors import ChainError, InvalidTokenError, StoreError
-from chain.ledger import Store
+from chain.errors import ChainError, ForbiddenError, InvalidTokenError, NotFoundError, StoreError
+from chain.explain import Explanation
+from chain.ledger import Store, decode
 from chain.lineage import Lineage
 from chain.live import Live
 from chain.pending import then
 from chain.reason import Reason
 from chain.request import Request
 from chain.state import Settings
+from chain.timeline import REPLAYED, RESUMED, Timeline
 from chain.token import Verifier
 
 Presented: TypeAlias = Sequence[str] | bytes
@@ -40,10 +43,37 @@ Clock: TypeAlias = Callable[[], float]
 Entropy: TypeAlias = Callable[[int], bytes]
 """That many unguessable bytes."""
 
+Resolved: TypeAlias = tuple[Chain, Sequence[str]] | InvalidTokenError
+"""A trusted chain with its tokens, or why there is none."""
+
 R = TypeVar("R")
 
-MAX_BACKSTEP_MS = 1_000
-"""How far the clock may lie behind the ledger: time services step by less, a restored machine by more."""
+SWEEP_EVERY = 60
+"""Seconds of the ledger's time between two sweeps of what expired in the store."""
+
+
+class Chains:
+    """The chains of one batch: each is resolved once, also where it is refused.
+
+    A chain stays authentic; whether it was revoked meanwhile is asked in the commit.
+    """
+
+    def __init__(self, resolve: Callable[[Presented], tuple[Chain, Sequence[str]]]) -> None:
+        """Begin with none; `resolve` is the desk's."""
+        self._resolve = resolve
+        self._known: dict[Presented, Resolved] = {}
+
+    def resolve(self, presented: Presented) -> Resolved:
+        """Return a chain, or why there is none."""
+        key = presented if isinstance(presented, bytes) else tuple(presented)
+        known = self._known.get(key)
+        if known is None:
+            try:
+                known = self._resolve(presented)
+            except InvalidTokenError as error:
+                known = error
+            self._known[key] = known
+        return known
 
 
 class Desk:
@@ -64,17 +94,20 @@ class Desk:
         entropy: Entropy,
         settings: Settings,
         catalogue: Catalogue,
+        *,
+        resume: bool,
     ) -> None:
-        """Rebuild the live facts."""
+        """Rebuild the live facts; `resume` accepts a clock that lies behind the ledger, and records it."""
         self.store = store
         self.verifier = verifier
         self.clock = clock
         self.entropy = entropy
-        self.live = Live(store, settings, catalogue, clock())
+        self._time = self._believed(resume=resume)
+        now = clock()
+        self.live = Live(store, settings, catalogue, min(now, self._time.floor / 1000) if self._time.floor else now)
+        self._next_sweep = 0.0
         self.lineage = Lineage(store, self.live)
         self.garbage = 0
-        newest = store.records(store.head, 1)
-        self._last_ms = records.time_of(newest[0][0]) if newest else 0
         self._prefix, self._numbers = b64encode(entropy(9)), count(1)
 
     def resolve(self, presented: Presented) -> tuple[Chain, Sequence[str]]:
@@ -93,16 +126,54 @@ class Desk:
             raise InvalidTokenError(Reason.DIGEST_UNKNOWN, None, "no chain with this digest is registered here")
         return self.verifier.verify(tokens), tokens
 
-    def asked(self, presented: Presented, request: Request, now: float) -> Asked:
+    def asked(self, presented: Presented, request: Request, now: float, chains: Chains | None = None) -> Asked:
         """Return a check ready to be decided: with its chain, or with the reason why there is none."""
         tool = self.live.catalogue.tool(request.tool)
         try:
-            chain, tokens = self.resolve(presented)
+            known = self.resolve(presented) if chains is None else chains.resolve(presented)
         except InvalidTokenError as error:
-            item = Asked(request, tool, fault=refused(error, now))
+            known = error
+        if isinstance(known, InvalidTokenError):
+            item = Asked(request, tool, fault=refused(known, now))
             self.garbage += item.garbage
             return item
+        chain, tokens = known
         return Asked(request, tool, tokens, chain, named=isinstance(presented, bytes))
+
+    def explain(self, caller: Caller, presented: Presented, request: Request) -> Explanation:
+        """Decide and lay every hop open (`Authority.explain`)."""
+        now = self.clock()
+        item = self.asked(presented, request, now)
+        if item.chain is None:
+            fault = unanswered(Reason.INTERNAL, "no chain", now) if item.fault is None else item.fault
+            return Explanation(fault, ())
+        own = caller.holder in {hop.holder for hop in item.chain.hops}
+        if Role.AGENT in caller.roles and not caller.sees_all and not own:
+            raise ForbiddenError("the chain is not this caller's")
+        verdict = checks.check(item.chain, request, self.live, now)
+        requested = f"`{request.tool}` {request.canonical_arguments.decode()}"
+        return explaining.explain(item.chain, verdict.decision, requested, request.tool)
+
+    def standing(self, caller: Caller, target: bytes, presented: Presented | None) -> Chain | None:
+        """Return the chain under which a caller revokes, or None where its role suffices (`Authority.revoke`)."""
+        self.lineage.require(target)
+        if caller.revokes_all:
+            return None
+        if presented is None:
+            raise ForbiddenError("an agent revokes under a chain of its own, and presents none")
+        chain, _ = self.resolve(presented)
+        if not self.lineage.beneath(chain.leaf.digest, target):
+            raise NotFoundError("no such delegation beneath the chain presented")
+        return chain
+
+    def _believed(self, *, resume: bool) -> Timeline:
+        newest = self.store.records(max(1, self.store.head - REPLAYED + 1), REPLAYED)
+        time = Timeline((record.kind, record.time) for record in (decode(data) for data, _ in newest))
+        now = int(self.clock() * 1000)
+        if not resume or not time.behind(now):
+            return time
+        self.store.commit(Resuming(now, time.floor)).result()
+        return Timeline([(RESUMED, now)])
 
     def moment(self) -> Moment:
         """Read the clock for a commit.
@@ -112,10 +183,20 @@ class Desk:
         """
         now = self.clock()
         ms = int(now * 1000)
-        if ms < self._last_ms - MAX_BACKSTEP_MS:
+        if self._time.behind(ms):
             raise StoreError("the clock is behind the ledger", Reason.CLOCK_BEHIND)
-        self._last_ms = max(ms, self._last_ms)
-        return Moment(now, self._last_ms)
+        ms = self._time.take(ms)
+        believed = self._time.floor / 1000
+        self.live.sweep(believed)
+        if believed >= self._next_sweep:
+            self._next_sweep = believed + SWEEP_EVERY
+            self.store.expire(int(believed))
+        return Moment(now, ms)
+
+    def narrowing(self) -> Moment:
+        """Read the clock for what only narrows: a wrong one keeps nobody from revoking."""
+        now = self.clock()
+        return Moment(now, self._time.floor) if self._time.behind(int(now * 1000)) else self.moment()
 
     def _new_id(self) -> str:
         return f"{self._prefix}-{next(self._numbers):x}"
@@ -134,8 +215,9 @@ class Desk:
         return then(self.store.commit(batch), answer, fail)
 
     def change(self, compose: Compose, once: Once | None, reply: type[R], *, urgent: bool = False) -> Future[R]:
-        """Make a change once, and return its reply or raise why it was refused."""
-        batch = Changing(compose, once, self.live, self.store, self.moment, urgent=urgent)
+        """Make a change once, and return its reply or raise why it was refused; what is urgent only narrows."""
+        moment = self.narrowing if urgent else self.moment
+        batch = Changing(compose, once, self.live, self.store, moment, urgent=urgent)
 
         def answer(_revision: int) -> R:
             if isinstance(batch.outcome, ChainError):

@@ -32,8 +32,8 @@ from chain.token import Rules, Verifier
 MAX_VERIFIERS = 64
 """Sets of anchors remembered: a stream of questions has a few, a hostile one as many as it has lines."""
 
-REMEMBERED = 4_096
-"""Verified prefixes remembered for each of them."""
+REMEMBERED = 16 * 1024 * 1024
+"""Bytes for verified prefixes of one set of anchors."""
 
 _REQUEST_ID = "offline-single-use"
 """Stands for the request id of a channel-proven call; whether one was used before is not known here."""

@@ -49,7 +49,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         revision: 1, 2, 3 … without gaps; the one global number.
-        kind: issued, delegated, refused, revoked, decided, enrolled or admitted.
+        kind: issued, delegated, refused, revoked, decided, enrolled, admitted or resumed.
         time: milliseconds since the epoch, by the authority's clock.
         body: JSON values only.
     """
@@ -139,11 +139,16 @@ class Store(Protocol):
     def synced(self) -> int:
         """The last revision known to survive power loss."""
 
+    @property
+    def failure(self) -> str | None:
+        """Why every later commit fails until the ledger is opened again; None while it works."""
+
     def commit(self, batch: Batch) -> Future[int]:
         """Write a batch; resolves to the revision of its last record, or the head, once durable as asked.
 
-        It cannot be cancelled. The future fails with what `prepare` raised, or with `StoreError`: then all
-        later commits fail at once, because what `prepare` changed in memory has run ahead of the disk.
+        It cannot be cancelled. The future fails with what `prepare` raised, or with `StoreError`: where
+        `prepare` was not called yet, this batch alone; else all later commits fail at once (`failure`), because
+        what `prepare` changed in memory has run ahead of the disk.
         """
 
     def delegation(self, digest: bytes) -> DelegationRow | None:
@@ -154,6 +159,18 @@ class Store(Protocol):
 
     def children(self, digest: bytes) -> list[bytes]:
         """Return the digests of the delegations right under that one, ordered by revision, digest."""
+
+    def descendants(self, digest: bytes, *, now: int, until: int, limit: int) -> list[bytes]:
+        """Return the digests of what lives beneath a delegation, parents before children, at most `limit`.
+
+        The work is bounded by `limit`, not by how much there is.
+
+        Args:
+            digest: theirs, itself left out.
+            now: seconds; only those with `exp` > now, and beneath such. No child outlives its parent.
+            until: only those of this revision or an earlier one.
+            limit: rows to return.
+        """
 
     def delegations(
         self,
@@ -196,6 +213,9 @@ class Store(Protocol):
 
     def sweep(self, now: int) -> int:
         """Delete nonces and replies that expired by now (seconds); return how many."""
+
+    def expire(self, now: int) -> None:
+        """Have `sweep` done soon, beside the caller. Cheap; may be called from `prepare`."""
 
     def close(self) -> None:
         """Write what is queued, sync, and release the ledger. Later commits fail."""

@@ -6,13 +6,13 @@ lies beneath. What it may not see does not exist for it.
 
 from __future__ import annotations
 
-from chain.base64url import b64encode
+from chain.base64url import b64decode, b64encode
 from chain.caller import Caller
-from chain.errors import NotFoundError
+from chain.errors import NotFoundError, StoreError
 from chain.ledger import Store
 from chain.live import Live
 from chain.row import DelegationRow
-from chain.view import Delegated, Page, Query, Status
+from chain.view import MAX_COUNTED, MAX_LISTED, Delegated, Page, Query, Revoked, Status, Struck
 
 MAX_LIMIT = 1_000
 """Delegations on one page."""
@@ -46,21 +46,25 @@ class Lineage:
         """Tell whether `lower` is `upper` or descends from it."""
         return any(row.digest == upper for row in self.path(lower))
 
-    def fallen(self, target: bytes, now: float) -> list[bytes]:
-        """Return what falls when `target` is revoked: itself and all live descendants.
+    def require(self, digest: bytes) -> None:
+        """Return where the delegation is registered.
 
         Raises:
-            NotFoundError: it was never registered.
+            NotFoundError: it is not.
         """
-        if self._store.delegation(target) is None:
-            raise NotFoundError(f"no delegation `{b64encode(target)}`")
-        fallen, after = [target], 0
-        while True:
-            rows = self._store.delegations(now=int(now), under=target, after=after, limit=MAX_LIMIT)
-            fallen += [row.digest for row in rows]
-            if len(rows) < MAX_LIMIT:
-                return fallen
-            after = rows[-1].revision
+        if self._store.delegation(digest) is None:
+            raise NotFoundError(f"no delegation `{b64encode(digest)}`")
+
+    def felled(self, struck: Struck) -> Revoked:
+        """Count what a revocation felled: its target and all that lived beneath; the same whenever it is asked."""
+        try:
+            found = self._store.descendants(
+                b64decode(struck.target.encode()), now=struck.now, until=struck.until, limit=MAX_COUNTED
+            )
+        except StoreError:  # the revocation stands, whether or not anybody can count
+            return Revoked((struck.target,), 1, struck.revision, at_least=True)
+        listed = (struck.target, *map(b64encode, found[: MAX_LISTED - 1]))
+        return Revoked(listed, 1 + len(found), struck.revision, at_least=len(found) == MAX_COUNTED)
 
     def get(self, caller: Caller, digest: bytes, now: float) -> Delegated:
         """Return one delegation (`Authority.get`)."""

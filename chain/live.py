@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from chain.catalog import Catalogue
+from chain.expiry import Expiry
 from chain.ledger import Store
 from chain.principal import Principal
 from chain.row import ReplyRow
@@ -23,9 +24,6 @@ V = TypeVar("V")
 
 GENERATION = 65_536
 """Entries in one generation of a bounded memory; what falls out is asked of the store again."""
-
-SWEEP_EVERY = 4_096
-"""Nonces taken between two sweeps of those that expired."""
 
 
 class Recent(Generic[K, V]):
@@ -70,12 +68,14 @@ class Live:
         self.settings = settings
         self.catalogue = catalogue
         self._revoked = {row.digest for row in store.revocations()}
-        self._nonces = {(row.digest, row.jti): row.expires for row in store.nonces(int(now))}
+        self._nonces: dict[tuple[bytes, str], int] = {}
+        self._expiry: Expiry[tuple[bytes, str]] = Expiry(now)
+        for row in store.nonces(int(now)):
+            self.use(Nonce(row.digest, row.jti, row.expires))
         self._principals = {row.thumbprint: Principal.model_validate_json(row.body) for row in store.enrolments()}
         self.registered: Recent[bytes, tuple[str, str]] = Recent()
         self.names: Recent[tuple[str, str], bytes] = Recent()
         self.replies: Recent[tuple[str, str, str], ReplyRow] = Recent()
-        self._until_sweep = SWEEP_EVERY
 
     @property
     def revoked(self) -> AbstractSet[bytes]:
@@ -90,13 +90,17 @@ class Live:
         """Return who a key belongs to, if it was enrolled."""
         return self._principals.get(thumbprint)
 
-    def use(self, nonce: Nonce, now: float) -> None:
+    def use(self, nonce: Nonce) -> None:
         """Take a nonce (writer only)."""
-        self._nonces[nonce.digest, nonce.value] = nonce.expires
-        self._until_sweep -= 1
-        if self._until_sweep <= 0:
-            self._until_sweep = SWEEP_EVERY
-            self._nonces = {name: expires for name, expires in self._nonces.items() if expires > now}
+        name = (nonce.digest, nonce.value)
+        self._nonces[name] = nonce.expires
+        self._expiry.add(name, nonce.expires)
+
+    def sweep(self, now: float) -> None:
+        """Forget some of the nonces that expired by a time that does not come back (writer only)."""
+        for name in self._expiry.due(now):
+            if self._nonces.get(name, 0) <= now:
+                self._nonces.pop(name, None)
 
     def revoke(self, digest: bytes) -> None:
         """Revoke (writer only)."""

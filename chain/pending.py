@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -62,6 +62,35 @@ def done(value: R) -> Future[R]:
     future: Inline[R] = Inline()
     future.set_result(value)
     return future
+
+
+class Finished(Inline[R], Generic[T, R]):
+    """An answer that whoever asks for it finishes, in his own thread: the one that settled it has others to serve."""
+
+    def __init__(self, before: Future[T], finish: Callable[[T], R]) -> None:
+        """Wait for `before`.
+
+        Args:
+            before: what is to be finished.
+            finish: makes the answer of it; must not raise.
+        """
+        super().__init__()
+        self._before = before
+        self._finish = finish
+
+    def result(self, timeout: float | None = None) -> R:
+        if not self._settled:
+            self.set_result(self._finish(self._before.result(timeout)))
+        return super().result()
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        return self._before.exception(timeout)
+
+    def add_done_callback(self, fn: Callable[[Future[R]], object]) -> None:
+        self._before.add_done_callback(lambda _: fn(self))
+
+    def done(self) -> bool:
+        return self._before.done()
 
 
 def then(future: Future[T], answer: Callable[[T], R], rescue: Callable[[Exception], R]) -> Future[R]:

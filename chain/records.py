@@ -14,15 +14,9 @@ from chain.catalog import Tool
 from chain.decision import Decision
 from chain.delegation import Chain, Delegation
 from chain.errors import ExcessError
-from chain.ledger import decode
 from chain.principal import Principal
 from chain.reason import Reason
 from chain.request import Request
-
-
-def time_of(record: bytes) -> int:
-    """Return a stored record's time in milliseconds."""
-    return decode(record).time
 
 
 def digest(data: bytes) -> str:
@@ -74,9 +68,9 @@ def excess(error: ExcessError) -> dict[str, Any]:
     return {"field": error.field, "granted": error.parent, "asked": error.child}
 
 
-def revoked(target: str, fallen: int, cause: str, caller: str) -> dict[str, Any]:
-    """Return the body of `revoked`."""
-    return {"id": target, "fallen": fallen, "cause": cause, "caller": caller}
+def revoked(target: str, cause: str, caller: str) -> dict[str, Any]:
+    """Return the body of `revoked`. What fell with it follows from the records before: nobody waits for a count."""
+    return {"id": target, "cause": cause, "caller": caller}
 
 
 def enrolled(thumbprint: str, principal: Principal, caller: str) -> dict[str, Any]:

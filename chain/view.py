@@ -85,17 +85,38 @@ class Revoked(msgspec.Struct, frozen=True):
 
     Attributes:
         fallen: ids of the target and of everything beneath it that had not expired, the first `MAX_LISTED`.
-        count: how many in all.
+        count: how many in all, counted up to `MAX_COUNTED`.
         revision: of the record; 0 for a dry run.
+        at_least: whether there may be more than `count`. What was not counted fell all the same.
     """
 
     fallen: tuple[str, ...]
     count: int
     revision: int
+    at_least: bool = False
 
 
 MAX_LISTED = 1_000
-"""Ids listed in one reply; `count` is exact all the same."""
+"""Ids listed in one reply."""
+
+MAX_COUNTED = 10_000
+"""Delegations counted for one reply: some milliseconds of reading, however large the subtree."""
+
+
+class Struck(msgspec.Struct, frozen=True):
+    """A revocation that stands, before anybody has counted what it felled.
+
+    Attributes:
+        target: id of what was revoked.
+        revision: of the record; 0 for a dry run.
+        now: seconds; what had expired by then did not fall.
+        until: the last revision of what is counted.
+    """
+
+    target: str
+    revision: int
+    now: int
+    until: int
 
 
 class Enrolled(msgspec.Struct, frozen=True):

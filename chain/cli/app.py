@@ -1,7 +1,8 @@
 """The command's outermost ring: which file holds which command, and what an error ends in.
 
 The law of this file: exit codes are a contract. 0 allowed or done, 1 denied, 2 wrong usage or configuration,
-3 unreachable or internal. An error is one line on stderr, never a traceback; an answer is on stdout.
+3 unreachable or internal. An error is one line on stderr, never a traceback; an answer is on stdout. With `--json` a
+call that was understood prints exactly one JSON value, an error too.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import click
 
-from chain.cli.output import printable
+from chain.cli.output import error_data, error_text, print_json, printable, wants_json
 from chain.errors import (
     ChainError,
     ConfigurationError,
@@ -62,6 +64,15 @@ class _Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
 
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
+        """Run a command; its error is an answer too, where JSON is asked for."""
+        try:
+            return super().invoke(ctx)
+        except ChainError as error:
+            if wants_json(ctx):
+                print_json(error_data(error))
+            raise
+
     def main(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401 - click's own signature
         """Run a command and leave with its exit code."""
         extra["standalone_mode"] = False
@@ -79,7 +90,7 @@ class _Commands(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = OK
         except ChainError as error:
-            code = _complain(str(error), exit_code(error))
+            code = _complain(error_text(error), exit_code(error))
         except Exception as error:  # noqa: BLE001 - the outermost ring: a traceback may hold tokens
             code = _complain(f"failed: {type(error).__name__} ({Reason.INTERNAL.value})", BROKEN)
         sys.exit(code if isinstance(code, int) else OK)
@@ -99,8 +110,21 @@ def _complain(text: str, code: int) -> int:
     return code
 
 
+def _version(ctx: click.Context, _param: click.Parameter, asked: bool) -> None:  # noqa: FBT001 - click's own signature
+    if not asked or ctx.resilient_parsing:
+        return
+    try:
+        found = version("chain-authz")
+    except PackageNotFoundError:  # run from a source tree
+        found = "0+source"  # as the service tells it of itself
+    click.echo(f"chain, version {found}")
+    ctx.exit()
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="chain-authz", prog_name="chain")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version and exit."
+)
 def main() -> None:
     """The open authority for chains of agents.
 
@@ -108,4 +132,7 @@ def main() -> None:
     every action is decided afresh, against every hop of its chain.
 
     Exit codes: 0 allowed or done, 1 denied, 2 usage or configuration, 3 unreachable or internal.
+
+    With --json a command that was understood prints exactly one JSON value; an error too, as `error` and `detail`,
+    a refusal with `effect` DENY and its reason.
     """

@@ -12,7 +12,7 @@ from msgspec import UNSET
 
 from chain import mint, proof
 from chain.cli import options, remote, source
-from chain.cli.minting import print_minted, refusals
+from chain.cli.minting import print_minted
 from chain.cli.output import json_option
 from chain.delegation import Delegation
 from chain.errors import ConfigurationError
@@ -39,9 +39,8 @@ def delegate(chain_file: str, key: Path, terms: options.Terms, where: remote.Whe
     parent = mint.unverified(tokens[-1])
     if parent.key != signer.key:
         raise ConfigurationError(f"`{key}` is not the key that the chain's leaf was given to")
-    with refusals(as_json=as_json):
-        child = _child(parent, terms, signer)
-        revision = _registered(tokens, child, signer, where) if where.named else None
+    child = _child(parent, terms, signer)
+    revision = _registered(tokens, child, signer, where) if where.named else None
     print_minted([*tokens, child], revision, as_json=as_json)
 
 

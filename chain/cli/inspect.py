@@ -38,7 +38,11 @@ def inspect(
     """Explain a chain: its hops, what each narrowed, what remains and when it dies.
 
     Takes the tokens root first, or a file of them, one a line. Whether the chain is revoked only its authority
-    knows. Exit 1 where --anchor is given and the chain is not authentic.
+    knows.
+
+    Without --anchor nothing is verified: the output begins with NOT VERIFIED (`verified` is false in JSON), and
+    exit 0 says no more than that the tokens could be read. With --anchor exit 0 says that every signature and
+    every link holds, and exit 1 that the chain is not authentic. What is no token at all is exit 1 either way.
     """
     tokens = _tokens(token)
     hops = [_decode(text, place) for place, text in enumerate(tokens)]

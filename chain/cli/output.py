@@ -17,6 +17,7 @@ import click
 import msgspec
 
 from chain.decision import Decision
+from chain.errors import ChainError, DeniedError, ExcessError, InvalidTokenError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,9 +28,26 @@ _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 _ENDINGS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
+_JSON = f"{__name__}.json"
+"""Where a context keeps that JSON is asked for, for the outermost ring to see."""
+
+
 def json_option(command: F) -> F:
     """Add `--json`."""
-    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")(command)
+    add = click.option(
+        "--json", "as_json", is_flag=True, callback=_noted, help="Print one JSON object instead of text."
+    )
+    return add(command)
+
+
+def _noted(ctx: click.Context, _param: click.Parameter, asked: bool) -> bool:  # noqa: FBT001 - click's own signature
+    ctx.meta[_JSON] = asked
+    return asked
+
+
+def wants_json(ctx: click.Context) -> bool:
+    """Tell whether the command that runs was asked for JSON."""
+    return bool(ctx.meta.get(_JSON))
 
 
 def print_json(value: object) -> None:
@@ -119,6 +137,30 @@ def print_decision(decision: Decision, *, as_json: bool) -> None:
     click.echo(paint(decision.effect.value, "green" if decision.allowed else "red", on=colour()) + why)
     for finding in decision.findings:
         click.echo(wrapped(str(finding), "  ", "    "))
+
+
+def error_data(error: ChainError) -> dict[str, Any]:
+    """Return an error for `--json`: a refusal as a decision is told, with what was asked beyond; else its code."""
+    if isinstance(error, DeniedError):
+        decision = error.decision
+        detail = "; ".join(map(str, decision.findings)) or str(error)
+        return {"effect": "DENY", "reason": error.reason.value, "hop": decision.hop, "detail": detail}
+    if not isinstance(error, InvalidTokenError):
+        return {"error": error.reason.value, "detail": error.detail}
+    told: dict[str, Any] = {
+        "effect": "DENY",
+        "reason": error.reason.value,
+        "hop": error.hop,
+        "detail": error.detail,
+    }
+    if isinstance(error, ExcessError):
+        told |= {"field": error.field, "parent": error.parent, "child": error.child}
+    return told
+
+
+def error_text(error: ChainError) -> str:
+    """Return an error in one line; who types a command is an operator, and gets every finding."""
+    return str(error_data(error)["detail"]) if isinstance(error, DeniedError) else str(error)
 
 
 def row(cells: Sequence[str], widths: Sequence[int]) -> str:

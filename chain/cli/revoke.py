@@ -13,7 +13,6 @@ from chain import mint, proof
 from chain.base64url import b64decode, b64encode
 from chain.change import Revoke
 from chain.cli import remote, source
-from chain.cli.minting import refusals
 from chain.cli.output import json_option, print_json
 from chain.errors import ConfigurationError, InvalidRequestError
 from chain.identity import keyfile
@@ -47,15 +46,16 @@ def revoke(
     standing = None if chain_file is None else source.tokens(chain_file)
     if standing is None and key is not None:
         raise ConfigurationError("--key signs for a chain: give --chain")
-    with refusals(as_json=as_json), where.connect() as client:
+    with where.connect() as client:
         made = None
         if standing is not None and key is not None:
             made = _proof(standing, key, target, client.audience())
         told = client.revoke(Revoke(target, cause), standing, made, dry_run=dry_run)
     if as_json:
-        print_json({"fallen": told.fallen, "count": told.count, "revision": told.revision, "dry_run": dry_run})
+        data = {"fallen": told.fallen, "count": told.count, "at_least": told.at_least, "revision": told.revision}
+        print_json(data | {"dry_run": dry_run})
         return
-    click.echo(f"{told.count} {'would fall' if dry_run else 'fell'}")
+    click.echo(f"{'at least ' if told.at_least else ''}{told.count} {'would fall' if dry_run else 'fell'}")
     for one in told.fallen:
         click.echo(f"  {one}")
 

@@ -11,14 +11,15 @@ from typing import Any
 import click
 
 from chain.cli.composition import authority
-from chain.cli.output import print_json
+from chain.cli.output import json_option, print_json
 from chain.service.server import ChainServer
 from chain.service.settings import load
 
 
 @click.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def serve(arguments: tuple[str, ...]) -> None:
+@json_option
+def serve(arguments: tuple[str, ...], *, as_json: bool) -> None:  # noqa: ARG001 - what it prints is JSON either way
     """Run the gRPC service until SIGTERM or SIGINT; then let the calls in flight end.
 
     Once it answers, one JSON line on stdout says where; the log goes to stderr. What is unsafe is refused before

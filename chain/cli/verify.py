@@ -36,8 +36,18 @@ def verify(ctx: click.Context, file: str, *, jsonl: bool, _as_json: bool) -> Non
     out  {"effect":"ALLOW"|"DENY", "reason":CODE, "hop":N|null,
           "findings":[{"reason", "hop", "detail"}, ..]}
 
-    Exit 0 allowed, 1 denied, 2 no question at all (the answer is DENY with `request_invalid` then too).
-    With --jsonl exit 0 once every line was answered. Single use of proofs is not kept between questions.
+    Exit 0: ALLOW. Exit 1: DENY, the question was understood and something in it stands against the call: a
+    signature, a link, a limit, a proof, a key inside a token.
+
+    Exit 2, and the answer is DENY with `request_invalid`: the question itself cannot be understood. It is not
+    one object of strict JSON (a member twice, NaN, an integer beyond 2^53); a member is unknown, missing or of
+    a wrong type; tool, args, purpose, intent, audience, classification or catalogue holds a value that no call
+    can have; or a trust anchor is no usable key (private, weak, not canonical, of another type, or an `alg`,
+    `use` or `key_ops` that forbids verifying). One such anchor among good ones is enough.
+
+    Exit 2 without an answer: FILE cannot be read. With --jsonl the same answers, one a line, and exit 0 once
+    every line has its own. Every answer is one JSON value on a line. Whether a proof was used before is not
+    known between questions.
     """  # noqa: D301 - click reads \b as a mark, not Python
     judge = Judge(time.time)
     if jsonl:

@@ -104,9 +104,11 @@ class AsyncClient:
         """Return a page of delegations; as `Client.find`."""
         return await self._run(calls.find(query, page))
 
-    async def enrol(self, holder: PublicKey, principal: Principal, key: str | None = None) -> Enrolled:
-        """Record who a key belongs to."""
-        return await self._run(calls.enrol(holder, principal, key))
+    async def enrol(
+        self, holder: PublicKey, principal: Principal, key: str | None = None, proof: str | None = None
+    ) -> Enrolled:
+        """Record who a key belongs to; an agent sends the key's own agreement (`chain.enrolment.make`)."""
+        return await self._run(calls.enrol(holder, principal, key, proof))
 
     async def info(self) -> ServerInfo:
         """Return what the server says of itself, now."""

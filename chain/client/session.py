@@ -1,8 +1,9 @@
 """A session: on whose authority the code that runs now calls tools. One is active, or no tool runs.
 
 The law of this file: the active session lives in a context variable, so that every task and every thread has its
-own and nothing that a model sees carries it. `check` tells; `require` lets through only what was allowed with every
-obligation kept, and turns whatever else happens into one generic denial.
+own and nothing that a model sees carries it. A task that was started inside ``with session:`` has it too, and loses it
+where the ``with`` ends, however long the task lives on. `check` tells; `require` lets through only what was
+allowed with every obligation kept, and turns whatever else happens into one generic denial.
 """
 
 from __future__ import annotations
@@ -26,6 +27,19 @@ Keeper: TypeAlias = Callable[[Obligation], object]
 """Keeps one kind of obligation before the tool runs, and returns True once it is kept; nothing else counts."""
 
 
+@dataclass(slots=True, eq=False)
+class _Entry:
+    """One ``with session:``; every copy of the context shares it, so that its end reaches all of them.
+
+    Attributes:
+        session: what was entered.
+        open: until the ``with`` ends.
+    """
+
+    session: _Active
+    open: bool = True
+
+
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class _Active(Holding):
     """What both kinds of session share: keepers of obligations, and being the active one.
@@ -35,16 +49,29 @@ class _Active(Holding):
     """
 
     keepers: Mapping[str, Keeper] = field(default_factory=dict)
+    _open: set[_Entry] = field(default_factory=set, init=False)
 
     def _enter(self) -> None:
-        _stack.set((*_stack.get(), self))
+        entry = _Entry(self)
+        self._open.add(entry)
+        _stack.set((*_stack.get(), entry))
 
     def _leave(self) -> None:
-        """Take this session off, wherever it stands: a generator may be closed while another one is active."""
+        """End the last `_enter`, here and in every copy of this context that a task or a thread took meanwhile.
+
+        It may stand beneath others: a generator may be closed while another session is active. Where it was entered
+        in another context, nobody can tell which of this session's entries has ended: all of them end.
+        """
         stack = _stack.get()
-        last = max((place for place, other in enumerate(stack) if other is self), default=None)
-        if last is not None:
+        last = max((place for place, entry in enumerate(stack) if entry.session is self), default=None)
+        if last is None:
+            ended = tuple(self._open)
+        else:
+            ended = (stack[last],)
             _stack.set((*stack[:last], *stack[last + 1 :]))
+        for entry in ended:
+            entry.open = False
+            self._open.discard(entry)
 
     def _refusal(self, reason: Reason, detail: str) -> DeniedError:
         return refusal(reason, detail, self.clock())
@@ -79,7 +106,10 @@ class _Active(Holding):
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Session(_Active):
-    """On whose authority tools are called; ``with session:`` makes it the active one.
+    """On whose authority tools are called; ``with session:`` makes it the active one, until that ``with`` ends.
+
+    It can be entered again, inside itself and after its end. A task that outlives the ``with`` it was started in finds
+    no session; let it enter one of its own.
 
     Attributes:
         door: the way to the authority.
@@ -200,14 +230,18 @@ class AsyncSession(_Active):
         self._leave()
 
 
-_stack: ContextVar[tuple[_Active, ...]] = ContextVar("chain_sessions", default=())
+_stack: ContextVar[tuple[_Entry, ...]] = ContextVar("chain_sessions", default=())
 
 
 def active() -> Session | AsyncSession | None:
-    """Return the session that is active in this task or thread, or None."""
+    """Return the session that is active in this task or thread, or None.
+
+    None too where the innermost ``with`` has ended elsewhere, in what started this task: the one around it was never
+    meant for this work, and may hold more.
+    """
     stack = _stack.get()
     top = stack[-1] if stack else None
-    return top if isinstance(top, Session | AsyncSession) else None
+    return top.session if top is not None and top.open and isinstance(top.session, Session | AsyncSession) else None
 
 
 def refusal(reason: Reason, detail: str, at: float) -> DeniedError:

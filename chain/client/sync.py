@@ -121,9 +121,11 @@ class Client:
         """Return a page of delegations; `page` is `next` of the page before."""
         return self._run(calls.find(query, page))
 
-    def enrol(self, holder: PublicKey, principal: Principal, key: str | None = None) -> Enrolled:
-        """Record who a key belongs to."""
-        return self._run(calls.enrol(holder, principal, key))
+    def enrol(
+        self, holder: PublicKey, principal: Principal, key: str | None = None, proof: str | None = None
+    ) -> Enrolled:
+        """Record who a key belongs to; an agent sends the key's own agreement (`chain.enrolment.make`)."""
+        return self._run(calls.enrol(holder, principal, key, proof))
 
     def info(self) -> ServerInfo:
         """Return what the server says of itself, now."""

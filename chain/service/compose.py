@@ -19,6 +19,7 @@ from chain.anchor import Ceiling, TrustAnchor
 from chain.authority import Authority
 from chain.caller import Caller, Role
 from chain.catalog import Catalogue
+from chain.containment import Profile
 from chain.desk import Clock, Entropy
 from chain.errors import ConfigurationError
 from chain.key import KeyRefusedError, PublicKey, Signer
@@ -54,7 +55,7 @@ def compose(
         ConfigurationError: the settings are unsafe, or a file of theirs cannot be used.
     """
     require_safe(settings)
-    verifier = Verifier(map(_anchor, settings.anchors), Rules(settings.profile, settings.labels))
+    verifier = Verifier(map(_anchor, settings.anchors), Rules(Profile(settings.profile), settings.labels))
     authority = Authority(
         store,
         verifier,
@@ -64,7 +65,8 @@ def compose(
         signer=signer,
         issuer=settings.issuer or "",
         catalogue=_catalogue(settings.catalogue),
-        settings=Settings(settings.profile, settings.labels, settings.max_lifetime),
+        settings=Settings(Profile(settings.profile), settings.labels, settings.max_lifetime),
+        resume=settings.accept_clock,
     )
     known = {row.thumbprint: Principal.model_validate_json(row.body) for row in store.enrolments()}
     for agent in settings.agents:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -22,8 +23,11 @@ from chain.service.gate import Call
 from chain.service.settled import settled
 from chain.v1 import delegation_pb2 as pb
 from chain.view import Delegated, Query, Revoked
-from chain.wire import change
+from chain.wire import change, enrolment
 from chain.wire.delegation import delegation_to, digest_from, page_to, query_from
+
+REVOKERS = 4
+"""Threads that revoke: their own, so that lists and dry runs of others never stand before a revocation."""
 
 
 class DelegationMethods:
@@ -40,6 +44,11 @@ class DelegationMethods:
         self._authority = authority
         self._clock = clock
         self._default_lifetime = default_lifetime
+        self._revokers = ThreadPoolExecutor(REVOKERS, "revoke")
+
+    def close(self) -> None:
+        """Let the threads end."""
+        self._revokers.shutdown(wait=False)
 
     def methods(self) -> Mapping[str, Any]:
         """Return the handler of each method."""
@@ -79,7 +88,9 @@ class DelegationMethods:
         asked = change.revoke_from(message)
         caller = _by_channel(call.caller, channel=asked.channel)
         try:
-            done = await asyncio.shield(asyncio.to_thread(self._begin_revoke, caller, asked, key, message.dry_run))
+            pool = None if message.dry_run else self._revokers
+            run = asyncio.get_running_loop().run_in_executor
+            done = await asyncio.shield(run(pool, self._begin_revoke, caller, asked, key, message.dry_run))
         except (InvalidTokenError, DeniedError) as error:
             return change.revoked_to(self._denial(error, call), self._authority.revision)
         return change.revoked_to(done, self._authority.revision if message.dry_run else done.revision)
@@ -96,17 +107,22 @@ class DelegationMethods:
 
     async def _list(self, message: pb.ListDelegationsRequest, call: Call) -> pb.ListDelegationsResponse:
         query = query_from(message)
+        return await asyncio.to_thread(self._page, message, query, call.caller)
+
+    def _page(self, message: pb.ListDelegationsRequest, query: Query, caller: Caller) -> pb.ListDelegationsResponse:
+        """Build a page in a thread: it may read a thousand rows, and the loop answers checks meanwhile."""
         revision = self._authority.revision
-        page = await asyncio.to_thread(self._authority.find, call.caller, query)  # may read a thousand rows
-        reply = page_to(page, message, revision)
+        reply = page_to(self._authority.find(caller, query), message, revision)
         for item in reply.delegations:
             self._name(item)
         return reply
 
     async def _enrol(self, message: pb.EnrolRequest, call: Call) -> pb.EnrolResponse:
         key = change.key_from(message.idempotency_key)
-        holder, principal = change.enrol_from(message)
-        return change.enrolled_to(await settled(self._authority.begin_enrol(call.caller, holder, principal, key)))
+        holder, principal = enrolment.enrol_from(message)
+        agreed = enrolment.agreement_from(message)
+        begun = self._authority.begin_enrol(call.caller, holder, principal, key, agreed)
+        return enrolment.enrolled_to(await settled(begun))
 
     def _name(self, message: pb.Delegation) -> None:
         """Fill in who the holder is."""

@@ -2,15 +2,17 @@
 
 The law of this file: a method is reachable only through here, and each one of a service is, because handlers are
 made from the service's descriptor. Whoever is not known learns nothing else; a role that the table does not name is
-refused; an unexpected error is `INTERNAL` without text. A stranger's bytes are not even parsed. (Handlers are wrapped
-when they are registered: a server interceptor of grpc.aio costs a coroutine and a handler lookup more on every call.)
+refused; an unexpected error is `INTERNAL` without text. A stranger's message is not even awaited: every method is
+registered as one that reads its own messages, because grpc.aio would wait for a single one before it asks us, and a
+call without a message would stay. (Handlers are wrapped when they are registered: a server interceptor of grpc.aio
+costs a coroutine and a handler lookup more on every call.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter_ns
-from typing import Any, NoReturn, TypeAlias, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeAlias, TypeVar
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
@@ -20,9 +22,11 @@ from google.protobuf.message_factory import GetMessageClass
 
 from chain.caller import Caller
 from chain.decision import Decision
-from chain.errors import ChainError, ConfigurationError, ForbiddenError, InvalidRequestError
+from chain.errors import ChainError, ConfigurationError, ForbiddenError, InvalidRequestError, ResourceExhaustedError
 from chain.service.calllog import MAX_DECISIONS, CallLine, CallLog
 from chain.service.credentials import Identity
+from chain.service.room import GUESTS, Kind, Room
+from chain.service.waiting import Waiting
 from chain.wire.status import DETAILS, code_of, details_of
 
 REQUEST_ID = "x-request-id"
@@ -30,6 +34,12 @@ REQUEST_ID = "x-request-id"
 
 MAX_REQUEST_ID = 128
 """Characters of a request id that is echoed."""
+
+MESSAGE_PATIENCE = 30.0
+"""Seconds that the one message of a call may take; it travels with the call, and a slow line takes seconds."""
+
+URGENT = frozenset({"Revoke"})
+"""What has room whatever else is under way: it takes authority away, and waiting would leave it."""
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 R = TypeVar("R")
@@ -42,38 +52,38 @@ class Call:
     """One call that passed the gate.
 
     Attributes:
-        identity: whose it is.
-        caller: the same, for the authority.
+        caller: whose it is.
         context: gRPC's, for streams and deadlines.
         decisions: ids made on the way, the first `MAX_DECISIONS`.
         decided: how many.
     """
 
-    __slots__ = ("_decode", "caller", "context", "decided", "decisions", "identity")
+    __slots__ = ("_decode", "_identity", "_patience", "_waiting", "caller", "context", "decided", "decisions")
 
-    def __init__(self, identity: Identity, context: Context, decode: Decode) -> None:
-        self.identity = identity
+    def __init__(self, identity: Identity, context: Context, decode: Decode, waiting: Waiting, patience: float) -> None:
+        self._identity = identity
         self.caller: Caller = identity.caller
         self.context = context
         self._decode = decode
+        self._waiting = waiting
+        self._patience = patience
         self.decisions: list[str] = []
         self.decided = 0
 
-    def message(self, data: bytes) -> Any:  # noqa: ANN401  # of the method's own type
-        """Return the message that was sent.
+    async def read(self) -> Any:  # noqa: ANN401  # of the method's own type
+        """Return the next message, or None where there is no more.
 
         Raises:
-            InvalidRequestError: it is none.
+            InvalidRequestError: it is not a message of this method.
+            UnauthenticatedError: the credential ended.
+            UnreachableError: nothing came in time, or the server stops.
         """
-        try:
-            return self._decode(data)
-        except DecodeError:
-            raise InvalidRequestError("not a message of this method") from None
+        data = await self._waiting.next(self.context.read, self._identity, self._patience)
+        return None if data is grpc.aio.EOF else _decoded(self._decode, data)
 
-    async def read(self) -> Any:  # noqa: ANN401  # as above
-        """Return a stream's next message, or None at its end."""
-        data = await self.context.read()
-        return None if data is grpc.aio.EOF else self.message(data)
+    async def wait(self, event: Callable[[], Awaitable[object]]) -> None:
+        """Wait for something of the server's own, as long as the credential and the server last."""
+        await self._waiting.next(event, self._identity)
 
     def note(self, decision: Decision) -> None:
         """Remember a decision for the log."""
@@ -84,6 +94,23 @@ class Call:
 
 Unary: TypeAlias = Callable[[Any, Call], Awaitable[Message]]
 Stream: TypeAlias = Callable[[Call], Awaitable[None]]
+Guest: TypeAlias = Callable[[Any], Awaitable[Message]]
+
+
+class Bounds(NamedTuple):
+    """How much may go on at once, and for how long in silence.
+
+    Attributes:
+        room: says who may call now.
+        waiting: calls that wait for a message.
+        guests: strangers' calls that do.
+        stream_idle: seconds that a stream may say nothing.
+    """
+
+    room: Room
+    waiting: Waiting
+    guests: Waiting
+    stream_idle: float
 
 
 class Gate:
@@ -95,6 +122,7 @@ class Gate:
         log: CallLog,
         clock: Callable[[], float],
         new_id: Callable[[], str],
+        bounds: Bounds,
     ) -> None:
         """Prepare a gate.
 
@@ -103,20 +131,28 @@ class Gate:
             log: takes a line for each call.
             clock: seconds since the epoch.
             new_id: makes request ids.
+            bounds: how much may go on at once; shared by all gates of a server.
         """
         self._authenticate = authenticate
         self._log = log
         self._clock = clock
         self._new_id = new_id
+        self._bounds = bounds
 
     def service(
-        self, descriptor: ServiceDescriptor, methods: Mapping[str, Any], *, any_role: bool = False
+        self,
+        descriptor: ServiceDescriptor,
+        methods: Mapping[str, Any],
+        *,
+        any_role: bool = False,
+        guests: frozenset[str] = frozenset(),
     ) -> grpc.GenericRpcHandler:
         """Return the handlers of a whole service.
 
         Args:
             descriptor: names every method that the service has.
-            methods: a `Unary` or `Stream` for each.
+            methods: a `Unary` or `Stream` for each, or a `Guest`.
+            guests: methods that are open to strangers.
             any_role: open to every authenticated caller; otherwise `chain.caller.ALLOWED` says who.
 
         Raises:
@@ -129,21 +165,44 @@ class Gate:
             handle = methods[name]
             decode = GetMessageClass(method.input_type).FromString
             encode = GetMessageClass(method.output_type).SerializeToString
-            if method.client_streaming:
+            if name in guests:
+                handlers[name] = grpc.stream_unary_rpc_method_handler(self._guest(handle, decode), None, encode)
+            elif method.client_streaming or method.server_streaming:
                 stream = self._stream(name, handle, decode, any_role=any_role)
                 handlers[name] = grpc.stream_stream_rpc_method_handler(stream, None, encode)
             else:
                 unary = self._unary(name, handle, decode)
-                handlers[name] = grpc.unary_unary_rpc_method_handler(unary, None, encode)
+                handlers[name] = grpc.stream_unary_rpc_method_handler(unary, None, encode)
         return grpc.method_handlers_generic_handler(descriptor.full_name, handlers)
 
     def nothing(self) -> grpc.GenericRpcHandler:
         """Return the handler of every method that does not exist: a stranger does not learn that it does not."""
         return _Nothing(self)
 
-    def _unary(self, name: str, handle: Unary, decode: Decode) -> Callable[[bytes, Context], Awaitable[Message]]:
-        async def answer(data: bytes, context: Context) -> Message:
-            return await self._through(name, context, decode, lambda call: handle(call.message(data), call))
+    def _unary(self, name: str, handle: Unary, decode: Decode) -> Callable[[object, Context], Awaitable[Message]]:
+        kind = Kind.URGENT if name in URGENT else Kind.CALL
+
+        async def work(call: Call) -> Message:
+            message = await call.read()
+            if message is None:
+                raise InvalidRequestError("no message")
+            return await handle(message, call)
+
+        async def answer(_messages: object, context: Context) -> Message:
+            return await self._through(name, context, decode, work, kind)
+
+        return answer
+
+    def _guest(self, handle: Guest, decode: Decode) -> Callable[[object, Context], Awaitable[Message]]:
+        async def answer(_messages: object, context: Context) -> Message:
+            guests = self._bounds.guests
+            if len(guests) >= GUESTS:
+                guests.end_oldest(ResourceExhaustedError("too many wait"))
+            try:
+                data = await guests.next(context.read)
+                return await handle(_decoded(decode, b"" if data is grpc.aio.EOF else data))
+            except ChainError as error:
+                await _refuse(context, error, self._new_id())
 
         return answer
 
@@ -151,7 +210,7 @@ class Gate:
         self, name: str, handle: Stream, decode: Decode, *, any_role: bool
     ) -> Callable[[object, Context], Awaitable[None]]:
         async def answer(_messages: object, context: Context) -> None:
-            await self._through(name, context, decode, handle, any_role=any_role)
+            await self._through(name, context, decode, handle, Kind.STREAM, any_role=any_role)
 
         return answer
 
@@ -161,18 +220,23 @@ class Gate:
         context: Context,
         decode: Decode,
         work: Callable[[Call], Awaitable[R]],
+        kind: Kind,
         *,
         any_role: bool = False,
     ) -> R:
-        began = perf_counter_ns()
+        began, bounds = perf_counter_ns(), self._bounds
         metadata = dict(context.invocation_metadata() or ())
         request_id = self._request_id(metadata)
         call: Call | None = None
+        entered = False
         code = "CANCELLED"
         try:
-            call = Call(self._authenticate(metadata), context, decode)
+            patience = bounds.stream_idle if kind is Kind.STREAM else MESSAGE_PATIENCE
+            call = Call(self._authenticate(metadata), context, decode, bounds.waiting, patience)
             if not any_role:
                 call.caller.require(name)
+            bounds.room.enter(call.caller.name, kind)
+            entered = True
             reply = await work(call)
             context.set_trailing_metadata(((REQUEST_ID, request_id),))
             code = "OK"
@@ -184,6 +248,8 @@ class Gate:
             self._log.failure(name, request_id, error)
             await _refuse(context, ChainError("the service failed"), request_id)
         finally:
+            if call is not None and entered:
+                bounds.room.leave(call.caller.name, kind)
             if self._log.calls:
                 self._log_call(name, request_id, call, code, began)
         return reply
@@ -215,6 +281,13 @@ class _Nothing(grpc.GenericRpcHandler):
             raise ForbiddenError("no role may call this")
 
         return grpc.stream_stream_rpc_method_handler(self._gate._stream(name, refuse, Empty.FromString, any_role=True))  # noqa: SLF001
+
+
+def _decoded(decode: Decode, data: bytes) -> Message:
+    try:
+        return decode(data)
+    except DecodeError:
+        raise InvalidRequestError("not a message of this method") from None
 
 
 async def _refuse(context: Context, error: ChainError, request_id: str) -> NoReturn:

@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from chain.authority import Authority
-from chain.service.authorization import MAX_ITEMS
+from chain.service.batch import MAX_ITEMS
 from chain.service.gate import Call
 from chain.service.settings import ServeSettings
 from chain.state import MAX_SKEW

@@ -7,6 +7,7 @@ nothing is warned about.
 from __future__ import annotations
 
 import ipaddress
+import os
 import ssl
 import stat
 from collections import Counter
@@ -16,6 +17,9 @@ from pathlib import Path
 from chain.caller import ALLOWED, Role
 from chain.errors import ConfigurationError
 from chain.service.settings import CallerSettings, ServeSettings
+
+ROOT = 0
+"""Of this uid, files may be: who holds it can do everything anyway."""
 
 MAX_SOCKET_PATH = 107
 """Bytes of a unix socket's path (sun_path, less its NUL)."""
@@ -43,6 +47,11 @@ def split_address(listen: str) -> tuple[str, int]:
     if not colon or not bare or not (port.isascii() and port.isdecimal() and int(port) < 65536):
         raise ConfigurationError(f"`listen` is host:port, and not `{listen}`")
     return bare, int(port)
+
+
+def socket_path(settings: ServeSettings, name: str) -> Path:
+    """Return where the socket of a caller lies: in a directory of the caller's own."""
+    return (settings.sockets or Path()).absolute() / name / "chain.sock"
 
 
 def require_pair(cert: Path, key: Path) -> None:
@@ -110,6 +119,8 @@ def _callers(settings: ServeSettings) -> Iterator[str]:
         yield "two credentials are the same"
     for caller in settings.callers:
         yield from _caller(caller)
+    if settings.max_calls_per_caller >= settings.max_concurrent_rpcs > 1 and len(settings.callers) > 1:
+        yield "`max_calls_per_caller` is not below `max_concurrent_rpcs`: one caller could take every place"
     if settings.sockets is None and any(caller.socket for caller in settings.callers):
         yield "a caller has a socket, and `sockets` names no directory"
 
@@ -125,6 +136,8 @@ def _caller(caller: CallerSettings) -> Iterator[str]:
         yield f"caller `{name}` has more than one of `jwk`, `jwk_file` and `thumbprint`"
     if keys and Role.AGENT not in caller.roles:
         yield f"caller `{name}` has an agent's key and is no agent"
+    if caller.uid is not None and not caller.socket:
+        yield f"caller `{name}` has a `uid` and no socket that could be given to it"
     if caller.socket and Role.AGENT in caller.roles and not keys:
         yield f"caller `{name}` is an agent on a socket of its own, and has no key for the socket to prove"
 
@@ -142,22 +155,29 @@ def _files(settings: ServeSettings) -> Iterator[str]:
 
 def _socket_directory(settings: ServeSettings) -> Iterator[str]:
     directory = settings.sockets or Path()
+    callers = [caller for caller in settings.callers if caller.socket]
     if directory.exists():
         if not directory.is_dir():
             yield f"`{directory}` is no directory"
             return
-        yield from _private(directory, "socket directory")
-    for caller in settings.callers:
-        path = directory.absolute() / f"{caller.name}.sock"
-        if caller.socket and len(bytes(path)) > MAX_SOCKET_PATH:
-            yield f"the path of `{caller.name}.sock` is longer than {MAX_SOCKET_PATH} bytes"
+        passing = 0o011 if any(caller.uid is not None for caller in callers) else 0  # others may go through, no more
+        yield from _private(directory, "socket directory", passing)
+        if passing and not directory.stat().st_mode & 0o001:
+            yield f"socket directory `{directory}` lets no other uid through to its socket: its mode must be 0711"
+    for caller in callers:
+        path = socket_path(settings, caller.name)
+        if len(bytes(path)) > MAX_SOCKET_PATH:
+            yield f"the path `{path}` is longer than {MAX_SOCKET_PATH} bytes"
 
 
-def _private(path: Path, what: str) -> Iterator[str]:
+def _private(path: Path, what: str, passing: int = 0) -> Iterator[str]:
     try:
-        mode = path.stat().st_mode
+        found = path.stat()
     except OSError as error:
         yield f"{what} `{path}`: {error.strerror}"
         return
-    if stat.S_IMODE(mode) & 0o077:
-        yield f"{what} `{path}` is open to others: its mode is {stat.S_IMODE(mode):04o}"
+    mode = stat.S_IMODE(found.st_mode)
+    if mode & 0o077 & ~passing:
+        yield f"{what} `{path}` is open to others: its mode is {mode:04o}"
+    if found.st_uid not in {os.geteuid(), ROOT}:
+        yield f"{what} `{path}` belongs to somebody else: uid {found.st_uid}"

@@ -1,7 +1,8 @@
 """The server: one listener on the network, one on a socket for each caller that has its own, one orderly end.
 
-The law of this file: every limit is stated, none is gRPC's default; a port or socket that somebody else uses is never
-shared; a stop lets what was begun end, tells health first, and closes the ledger last.
+The law of this file: every limit is stated, none is gRPC's default; a port that somebody else uses is never shared; a
+stop lets what was begun end, tells health first, and closes the ledger last. A server whose ledger failed says so and
+ends, because nothing but a new start can mend it.
 """
 
 from __future__ import annotations
@@ -9,8 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
-import stat
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -21,21 +20,24 @@ from typing import TextIO, cast
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from chain.authority import Authority
-from chain.errors import ConfigurationError
+from chain.errors import ConfigurationError, StoreError
 from chain.service.authorization import Authorization
 from chain.service.calllog import CallLog
 from chain.service.compose import bearers, socketed
 from chain.service.credentials import Credentials, Identity
 from chain.service.delegation import DelegationMethods
-from chain.service.gate import Authenticate, Call, Context, Gate
+from chain.service.gate import Authenticate, Bounds, Call, Context, Gate
+from chain.service.health import DESCRIPTOR as HEALTH
+from chain.service.health import OPEN, Health
 from chain.service.info import VERSION, Info
+from chain.service.room import Limit, Room
 from chain.service.safety import require_pair, require_safe, split_address
 from chain.service.settings import ServeSettings
-from chain.service.stream import Streams
+from chain.service.sockets import close_socket, open_socket
+from chain.service.waiting import Waiting
 from chain.v1 import authorization_pb2, delegation_pb2, info_pb2
 
 SERVICES = (
@@ -54,8 +56,8 @@ CONNECTION_GRACE = 60
 STREAMS_PER_CONNECTION = 256
 """Calls at once on one connection."""
 
-PROBE = 0.5
-"""Seconds to find out whether somebody answers on a socket that lies in the way."""
+ROUND = 0.5
+"""Seconds between two looks at the ledger's health and at calls that wait in silence."""
 
 
 class ChainServer:
@@ -92,9 +94,20 @@ class ChainServer:
         self._settings = settings
         self._clock = clock
         self._log = CallLog(log, clock, settings.log_level)
-        self._health = health.aio.HealthServicer()
-        self._streams = Streams(clock)
+        self._health = Health(("", *(descriptor.full_name for descriptor in SERVICES)))
+        calls = Limit(settings.max_calls_per_caller, settings.max_concurrent_rpcs)
+        room = Room(calls, settings.max_streams_per_caller, len(settings.callers))
+        self._bounds = Bounds(room, Waiting(clock), Waiting(clock), settings.stream_idle)
+        delegation = DelegationMethods(authority, clock, settings.default_lifetime)
+        self._methods: tuple[Mapping[str, object], ...] = (
+            Authorization(authority).methods(),
+            delegation.methods(),
+            Info(authority, settings, clock).methods(),
+        )
+        self._delegation = delegation
         self._servers: list[grpc.aio.Server] = []
+        self._ending = asyncio.Event()
+        self._rounds: asyncio.Task[None] | None = None
         self._prefix, self._numbers = os.urandom(6).hex(), count(1)
 
     async def start(self) -> None:
@@ -111,8 +124,8 @@ class ChainServer:
         except ConfigurationError:
             await self._abandon()
             raise
-        for service in ("", *(descriptor.full_name for descriptor in SERVICES)):
-            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        self._health.set(serving=True)
+        self._rounds = asyncio.create_task(self._go_round())
         named = [str(path) for path in self.sockets.values()]
         self._log.event("serving", address=self.address, sockets=named, version=VERSION)
 
@@ -123,30 +136,47 @@ class ChainServer:
             grace: seconds; None for the configured drain.
         """
         self._log.event("draining")
-        await self._health.enter_graceful_shutdown()
-        self._streams.close()
+        if self._rounds is not None:
+            self._rounds.cancel()
+        self._health.set(serving=False)
+        self._bounds.waiting.close()
+        self._bounds.guests.close()
         grace = self._settings.drain if grace is None else grace
         await asyncio.gather(*(server.stop(grace) for server in self._servers))
         for path in self.sockets.values():
-            path.unlink(missing_ok=True)
+            close_socket(path)
+        self._delegation.close()
         await asyncio.to_thread(self._authority.close)
         self._log.event("stopped")
 
     async def run(self, ready: Callable[[ChainServer], None] | None = None) -> None:
-        """Serve until SIGTERM or SIGINT, then stop.
+        """Serve until SIGTERM or SIGINT, or until the ledger fails; then stop.
 
         Args:
             ready: called once every listener answers.
+
+        Raises:
+            StoreError: the ledger failed; whoever started this server starts it again.
         """
-        ending = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, ending.set)
+            loop.add_signal_handler(number, self._ending.set)
         await self.start()
         if ready is not None:
             ready(self)
-        await ending.wait()
+        await self._ending.wait()
         await self.stop()
+        if self._authority.failed:
+            raise StoreError("the ledger failed; start the server again once its cause is mended")
+
+    async def _go_round(self) -> None:
+        """Look after what nobody asks for, until the ledger fails or the server stops."""
+        while not self._authority.failed:
+            await asyncio.sleep(ROUND)
+            self._bounds.waiting.sweep()
+        self._log.event("ledger failed", "error")
+        self._health.set(serving=False)
+        self._ending.set()
 
     async def _listen(self) -> None:
         host, port = split_address(self._settings.listen)
@@ -169,30 +199,24 @@ class ChainServer:
         return server.add_secure_port(address, credentials)
 
     async def _open_socket(self, identity: Identity) -> None:
-        directory = (self._settings.sockets or Path()).absolute()
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = directory / f"{identity.caller.name}.sock"
-        await asyncio.to_thread(_clear, path)
+        name = identity.caller.name
         server = self._server(lambda _metadata: identity)
-        try:
-            server.add_insecure_port(f"unix:{path}")
-        except RuntimeError:
-            raise ConfigurationError(f"socket `{path}` cannot be bound") from None
-        path.chmod(0o600)
+        path = await asyncio.to_thread(open_socket, self._settings, name, server.add_insecure_port)
+        self.sockets[name] = path
         self._servers.append(server)
         await server.start()
-        self.sockets[identity.caller.name] = path
 
     async def _abandon(self) -> None:
         for server in self._servers:
             await server.stop(0)
         for path in self.sockets.values():
-            path.unlink(missing_ok=True)
+            close_socket(path)
+        self._delegation.close()
 
     def _server(self, authenticate: Authenticate) -> grpc.aio.Server:
         settings = self._settings
         server = grpc.aio.server(
-            maximum_concurrent_rpcs=settings.max_concurrent_rpcs,
+            maximum_concurrent_rpcs=self._bounds.room.ceiling,
             options=(
                 ("grpc.so_reuseport", 0),  # on by default: a second server would take every other connection
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
@@ -203,23 +227,15 @@ class ChainServer:
                 ("grpc.max_connection_age_grace_ms", CONNECTION_GRACE * 1000),
             ),
         )
-        gate = Gate(authenticate, self._log, self._clock, self._new_id)
+        gate = Gate(authenticate, self._log, self._clock, self._new_id, self._bounds)
         handlers = [
-            gate.service(descriptor, methods) for descriptor, methods in zip(SERVICES, self._methods(), strict=True)
+            gate.service(descriptor, methods) for descriptor, methods in zip(SERVICES, self._methods, strict=True)
         ]
+        handlers.append(gate.service(HEALTH, self._health.methods(), any_role=True, guests=OPEN))
         if settings.reflection:
             handlers.append(gate.service(_REFLECTION, {"ServerReflectionInfo": _reflect()}, any_role=True))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         server.add_generic_rpc_handlers((*handlers, gate.nothing()))
         return server
-
-    def _methods(self) -> tuple[Mapping[str, object], ...]:
-        authority, settings, clock = self._authority, self._settings, self._clock
-        return (
-            Authorization(authority, self._streams).methods(),
-            DelegationMethods(authority, clock, settings.default_lifetime).methods(),
-            Info(authority, settings, clock).methods(),
-        )
 
     def _new_id(self) -> str:
         return f"{self._prefix}-{next(self._numbers):x}"
@@ -241,27 +257,3 @@ def _reflect() -> Callable[[Call], Awaitable[None]]:
             await call.context.write(reply)
 
     return reflect
-
-
-def _clear(path: Path) -> None:
-    """Remove a socket that a server which is gone left behind; gRPC would take over a live one silently.
-
-    Raises:
-        ConfigurationError: somebody answers there, or it is no socket.
-    """
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        raise ConfigurationError(f"`{path}` lies in the way and is no socket")
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(PROBE)
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            path.unlink()
-            return
-        except OSError as error:
-            raise ConfigurationError(f"socket `{path}`: {error}") from None
-    raise ConfigurationError(f"socket `{path}` is in use")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,10 +25,10 @@ from pydantic_settings import (
 )
 
 from chain.caller import Role
-from chain.containment import Profile
 from chain.errors import ConfigurationError
 from chain.grant import LABELS
 from chain.principal import Kind
+from chain.service.manual import manual
 from chain.state import MAX_LIFETIME
 
 PREFIX = "CHAIN_SERVE_"
@@ -86,10 +87,13 @@ class CallerSettings(_Keyed):
 
     name: _Name = Field(description="stands in the ledger and the log, and names the socket")
     roles: frozenset[Role] = Field(min_length=1, description="what it may do")
-    credentials: tuple[CredentialSettings, ...] = Field((), description="its secrets; several while one is replaced")
+    credentials: tuple[CredentialSettings, ...] = Field(
+        (), description="its secrets, each a table or just its hash; several while one is replaced"
+    )
     audience: _Text | None = Field(None, description="the enforcement point that it is: `aat_aud` of proofs to it")
     thumbprint: str | None = Field(None, description="of an agent's own key, instead of the key")
-    socket: bool = Field(default=False, description="give it a unix socket of its own")
+    socket: bool = Field(default=False, description="give it a unix socket of its own: SOCKETS/NAME/chain.sock")
+    uid: int | None = Field(None, ge=0, description="the user that gets the socket; without it, the server's own")
 
 
 class AgentSettings(_Keyed):
@@ -121,7 +125,7 @@ class ServeSettings(BaseSettings):
     listen: str = Field("127.0.0.1:50051", description="host:port; port 0 takes a free one; empty: sockets only")
     tls_cert: Path | None = Field(None, description="PEM file, certificate chain")
     tls_key: Path | None = Field(None, description="PEM file, private key; readable by its owner only")
-    sockets: Path | None = Field(None, description="directory for the callers' own sockets, mode 0700")
+    sockets: Path | None = Field(None, description="directory of the callers' own sockets; made with mode 0700")
     ledger: Literal["memory"] | Path = Field(description="directory of the ledger, or `memory` to keep nothing")
     all_synced: bool = Field(default=False, description="let read decisions, too, survive power loss before the answer")
     audience: _Text = Field(description="this authority's own audience: `aat_aud` of proofs for Delegate and Revoke")
@@ -130,16 +134,24 @@ class ServeSettings(BaseSettings):
     anchors: tuple[AnchorSettings, ...] = Field((), description="keys that roots may be signed with")
     catalogue: Path | None = Field(None, description="TOML or JSON file: tool -> class, sensitivity, target, label")
     labels: tuple[str, ...] = Field(LABELS, min_length=1, description="data labels, lowest first")
-    profile: Profile = Field(Profile.SOUND, description="how containment is judged, and how strict proofs are")
+    profile: Literal["sound", "aat-01"] = Field(
+        "sound", description="how containment is judged, and how strict proofs are"
+    )
     max_lifetime: int = Field(MAX_LIFETIME, gt=0, le=MAX_LIFETIME, description="longest life of any token, seconds")
     default_lifetime: int = Field(3600, gt=0, description="life of a root that asks for none, seconds")
     callers: tuple[CallerSettings, ...] = Field((), description="who may call, and what for")
     agents: tuple[AgentSettings, ...] = Field((), description="keys to be enrolled at the start")
     reflection: bool = Field(default=False, description="describe the services to authenticated callers")
     max_message_bytes: int = Field(4 * MEGABYTE, ge=65536, le=64 * MEGABYTE, description="bytes of one message")
-    max_concurrent_rpcs: int = Field(1000, gt=0, description="calls at once, on each listener; more are refused")
+    max_concurrent_rpcs: int = Field(1000, gt=0, description="calls at once, of all callers; more are refused")
+    max_calls_per_caller: int = Field(256, gt=0, description="calls at once of one caller; revocations come on top")
+    max_streams_per_caller: int = Field(32, gt=0, description="streams at once of one caller")
+    stream_idle: float = Field(600, gt=0, description="seconds until a stream that says nothing is ended")
     max_connection_age: int = Field(3600, gt=0, description="seconds until a connection is asked to reconnect")
     drain: float = Field(10, ge=0, description="seconds that calls have to end when the server stops")
+    accept_clock: bool = Field(
+        default=False, description="go on although the clock is behind the ledger, once somebody has looked; recorded"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="info: a line for each call")
 
     @classmethod
@@ -191,6 +203,10 @@ def load(args: Sequence[str]) -> ServeSettings:
 
     try:
         return Loaded()
+    except SystemExit as leave:
+        if not leave.code:  # the help was asked for
+            sys.stdout.write(manual(ServeSettings.model_fields, PREFIX))
+        raise
     except ValidationError as error:
         raise ConfigurationError(explain(error)) from None
     except SettingsError as error:

@@ -1,20 +1,19 @@
 """CheckStream: requests as they come, answers in the same order, several under way at once.
 
-The law of this file: a stream never outlives the credential that opened it, nor the server's stop; what it asked
-before is answered all the same. An answer that must wait for the disk does not hold up the reading of what follows,
-so that the requests of one stream share a commit.
+The law of this file: a stream never outlives the credential that opened it, its client's silence, nor the server's
+stop; what it asked before is answered all the same. An answer that must wait for the disk does not hold up the
+reading of what follows, so that the requests of one stream share a commit.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 from chain.authority import Authority
 from chain.decision import Decision
-from chain.errors import ChainError, UnreachableError
+from chain.errors import ChainError
 from chain.service.gate import Call
 from chain.service.settled import settled
 from chain.v1 import authorization_pb2 as pb
@@ -28,49 +27,12 @@ IN_FLIGHT = 128
 Outcome: TypeAlias = Future[list[Decision]] | ChainError
 
 
-class Streams:
-    """The open streams of a server."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        """Begin with none; `clock` gives seconds since the epoch."""
-        self.clock = clock
-        self._stop = asyncio.Event()
-        self._reading: set[asyncio.Task[object]] = set()
-
-    def closing(self) -> bool:
-        """Tell whether the server stops."""
-        return self._stop.is_set()
-
-    def close(self) -> None:
-        """Let every stream answer what it has and end; a new one ends at once."""
-        self._stop.set()
-        for task in self._reading:
-            task.cancel()
-
-    async def next(self, call: Call) -> pb.CheckStreamRequest | None:
-        """Return a stream's next message, or None at the end of the stream or of the server."""
-        task = asyncio.current_task()
-        if self.closing() or task is None:
-            return None
-        self._reading.add(task)
-        try:
-            return cast("pb.CheckStreamRequest | None", await call.read())
-        except asyncio.CancelledError:
-            if not self.closing():
-                raise
-            task.uncancel()  # it was `close` that ended the wait, not the client
-            return None
-        finally:
-            self._reading.discard(task)
-
-
 class CheckStream:
     """One stream, while it is open."""
 
-    def __init__(self, authority: Authority, streams: Streams, call: Call) -> None:
-        """Answer `call` from `authority` until `streams` closes."""
+    def __init__(self, authority: Authority, call: Call) -> None:
+        """Answer `call` from `authority`."""
         self._authority = authority
-        self._streams = streams
         self._call = call
         self._waiting: asyncio.Queue[tuple[int, Outcome] | None] = asyncio.Queue(IN_FLIGHT)
         self._unanswered = 0
@@ -81,7 +43,7 @@ class CheckStream:
 
         Raises:
             UnauthenticatedError: the credential ended.
-            UnreachableError: the server stops.
+            UnreachableError: nothing was asked for too long, or the server stops.
         """
         try:
             try:
@@ -95,17 +57,13 @@ class CheckStream:
                 self._writer.cancel()
 
     async def _read(self) -> None:
-        call, streams = self._call, self._streams
-        while (message := await streams.next(call)) is not None:
-            call.identity.require_valid(streams.clock())
+        while (message := await self._call.read()) is not None:
             outcome = self._begin(message.check)
             ready = isinstance(outcome, ChainError) or outcome.done()
             if ready and not self._unanswered:
                 await self._answer(message.correlation_id, outcome)
             else:
                 await self._queue((message.correlation_id, outcome))
-        if streams.closing():
-            raise UnreachableError("the server is stopping")
 
     def _begin(self, message: pb.CheckRequest) -> Outcome:
         try:

@@ -1,4 +1,4 @@
-"""What a store does beside its callers: sync the log soon after it was written, and keep it short."""
+"""What a store does beside its callers: sync the log soon after it was written, keep it short, forget what expired."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import threading
 from typing import TYPE_CHECKING
 
 import apsw
+
+from chain.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,6 +78,45 @@ class Checkpointer:
                 _log.warning("checkpoint failed: %s", error)
             grown.clear()
             self._stop.wait(CHECKPOINT_PAUSE)
+
+
+class Sweeper:
+    """Deletes what expired, a little between groups of commits."""
+
+    def __init__(self, step: Callable[[int], int]) -> None:
+        """Start the thread.
+
+        Args:
+            step: deletes some of what expired by a time in seconds, and returns how much: 0 when all is gone.
+        """
+        self._step = step
+        self._now = 0
+        self._due = threading.Event()
+        self._stop = threading.Event()
+        self._thread = _start(self._run, "chain-ledger-sweeper")
+
+    def ask(self, now: int) -> None:
+        """Have it done for this time (seconds)."""
+        self._now = now
+        self._due.set()
+
+    def stop(self) -> None:
+        """Stop the thread after the step that is running; the rest waits for the next start."""
+        self._stop.set()
+        self._due.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():  # asked after the clear, which may have wiped out the call to stop
+            self._due.wait()
+            if self._stop.is_set():
+                break
+            self._due.clear()
+            try:
+                while not self._stop.is_set() and self._step(self._now):
+                    pass
+            except StoreError as error:
+                _log.warning("sweep failed: %s", error)  # what expired is only in the way; the next sweep takes it
 
 
 def _start(run: Callable[[], None], name: str) -> threading.Thread:

@@ -80,16 +80,12 @@ class Group:
         self._others.setdefault(statement, []).extend(map(astuple, rows))
 
     def insert(self, connection: apsw.Connection) -> None:
-        """Write all of it in one transaction; a lone record is its own transaction.
+        """Write all of it in the transaction that is open, and commit it.
 
         Raises:
-            apsw.Error: nothing was written; a transaction that was begun may still be open.
+            apsw.Error: nothing was written; the transaction may still be open.
         """
-        if len(self.records) == 1 and not self._others:
-            connection.execute(RECORD, self.records[0])
-        elif self.records or self._others:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.executemany(RECORD, self.records)
-            for statement, rows in self._others.items():
-                connection.executemany(statement, rows)
-            connection.execute("COMMIT")
+        connection.executemany(RECORD, self.records)
+        for statement, rows in self._others.items():
+            connection.executemany(statement, rows)
+        connection.execute("COMMIT")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
+from itertools import islice
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,9 @@ class MemoryStore:
     def __init__(self) -> None:
         """Start with an empty ledger."""
         self._lock = threading.RLock()  # prepare may read the store
+        self._closed = False
         self._failure: str | None = None
+        self._children: dict[bytes, list[bytes]] = {}
         self._records: list[tuple[str, bytes, bytes]] = []
         self._delegations: dict[bytes, DelegationRow] = {}
         self._names: dict[tuple[str, str], bytes] = {}
@@ -44,12 +47,17 @@ class MemoryStore:
         """The head: nothing here outlives the process, so nothing waits."""
         return self.head
 
+    @property
+    def failure(self) -> str | None:
+        """Why every later commit fails; None while it works."""
+        return self._failure
+
     def commit(self, batch: Batch) -> Future[int]:
         """Write a batch; see `chain.ledger.Store.commit`."""
         future: Future[int] = Future()
         with self._lock:
-            if self._failure is not None:
-                future.set_exception(StoreError(self._failure))
+            if self._failure is not None or self._closed:
+                future.set_exception(StoreError(self._failure or "the store is closed"))
                 return future
             try:
                 write = batch.prepare(self.head + 1)
@@ -70,7 +78,8 @@ class MemoryStore:
         kinds = [envelope(data, first + place).kind for place, data in enumerate(write.records)]
         self._records += [(kind, data, leaf_hash(data)) for kind, data in zip(kinds, write.records, strict=True)]
         for delegation in sorted(write.delegations, key=_ancestors_first):
-            self._delegations.setdefault(delegation.digest, delegation)
+            if self._delegations.setdefault(delegation.digest, delegation) is delegation and delegation.parent:
+                self._children.setdefault(delegation.parent, []).append(delegation.digest)
             self._names.setdefault((delegation.issuer, delegation.jti), delegation.digest)
         for revocation in write.revocations:
             self._revocations.setdefault(revocation.digest, revocation)
@@ -92,8 +101,19 @@ class MemoryStore:
     def children(self, digest: bytes) -> list[bytes]:
         """Return the digests right under that one, ordered by revision, digest."""
         with self._lock:
-            rows = [row for row in self._delegations.values() if row.parent == digest]
+            rows = [self._delegations[child] for child in self._children.get(digest, ())]
         return [row.digest for row in sorted(rows, key=_by_revision)]
+
+    def descendants(self, digest: bytes, *, now: int, until: int, limit: int) -> list[bytes]:
+        """Return the digests of what lives beneath that one; see `chain.ledger.Store.descendants`."""
+        found = [digest]
+        with self._lock:
+            for parent in found:  # grows as it goes
+                rows = (self._delegations[child] for child in self._children.get(parent, ()))
+                found += islice((row.digest for row in rows if row.exp > now and row.revision <= until), limit + 1)
+                if len(found) > limit:
+                    break
+        return found[1 : limit + 1]
 
     def delegations(
         self,
@@ -173,6 +193,10 @@ class MemoryStore:
             self._replies = {key: row for key, row in self._replies.items() if row.expires > now}
             return before - len(self._nonces) - len(self._replies)
 
+    def expire(self, now: int) -> None:
+        """Do it now: there is no background here."""
+        self.sweep(now)
+
     def close(self) -> None:
         """Later commits fail; what was written can still be read."""
-        self._failure = self._failure or "the store is closed"
+        self._closed = True

@@ -35,6 +35,14 @@ _BENEATH = """WITH RECURSIVE beneath (digest) AS (
     SELECT digest FROM delegations WHERE parent = :under
     UNION SELECT d.digest FROM delegations d JOIN beneath b ON d.parent = b.digest)
 """
+# A LIMIT here ends the recursion itself; the index makes what has expired cost nothing.
+_LIVING = "exp > :now AND revision <= :until"
+_DESCENDANTS = f"""WITH RECURSIVE beneath (digest) AS (
+    SELECT digest FROM delegations INDEXED BY delegations_by_parent WHERE parent = :digest AND {_LIVING}
+    UNION ALL SELECT d.digest FROM beneath b CROSS JOIN delegations d INDEXED BY delegations_by_parent
+    WHERE d.parent = b.digest AND {_LIVING.replace("exp", "d.exp").replace("revision", "d.revision")}
+    LIMIT :limit)
+SELECT digest FROM beneath"""
 _FIRST_LIVE = "SELECT min(id) FROM delegations INDEXED BY delegations_by_expiry WHERE exp > ?"
 _LIVE = f"{_DELEGATION} NOT INDEXED WHERE id >= ? AND exp > ? ORDER BY id LIMIT {PAGE}"
 _PLACE = "SELECT id FROM delegations WHERE digest = ?"
@@ -100,6 +108,11 @@ class Reader:
     def children(self, digest: bytes) -> list[bytes]:
         """See `chain.ledger.Store.children`."""
         return [child for (child,) in self._scans.rows(_CHILDREN, (digest,))]
+
+    def descendants(self, digest: bytes, *, now: int, until: int, limit: int) -> list[bytes]:
+        """See `chain.ledger.Store.descendants`."""
+        values = {"digest": digest, "now": now, "until": until, "limit": max(limit, 0)}
+        return [found for (found,) in self._scans.rows(_DESCENDANTS, values)]
 
     def delegations(
         self, *, now: int | None, holder: str | None, task: str | None, under: bytes | None, after: int, limit: int

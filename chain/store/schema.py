@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 APPLICATION_ID = 0x43484149  # "CHAI": the database says whose it is
 VERSION = 1
-BUSY_TIMEOUT = 5000  # ms; only a foreign tool that opens the file can make us wait
+BUSY_TIMEOUT = 5000  # ms, but for the writer; only a foreign tool that opens the file can make us wait
 CACHE_SIZE = -32768  # KiB, negative by SQLite's convention: index pages of random digests stay in memory
 
 # Most records are `decided`; an index over the others finds the rare kinds and costs a decision nothing.
@@ -47,7 +47,7 @@ CREATE TABLE delegations (
 ) STRICT;
 CREATE INDEX delegations_by_name ON delegations (jti, issuer);
 CREATE INDEX delegations_by_revision ON delegations (revision);
-CREATE INDEX delegations_by_parent ON delegations (parent) WHERE parent IS NOT NULL;
+CREATE INDEX delegations_by_parent ON delegations (parent, exp) WHERE parent IS NOT NULL;
 CREATE INDEX delegations_by_holder ON delegations (holder, revision) WHERE holder <> '';
 CREATE INDEX delegations_by_task ON delegations (task, revision) WHERE task <> '';
 CREATE INDEX delegations_by_expiry ON delegations (exp);

@@ -9,7 +9,7 @@ import apsw
 
 from chain.errors import StoreError
 from chain.store import schema
-from chain.store.background import Checkpointer, Syncer
+from chain.store.background import Checkpointer, Sweeper, Syncer
 from chain.store.directory import LedgerDirectory
 from chain.store.reader import Reader
 from chain.store.wal import Wal
@@ -82,6 +82,7 @@ class SqliteStore:
         self._writer = Writer(writing, self._wal, head, all_synced=all_synced)
         self._syncer = Syncer(self._writer)
         self._checkpointer = Checkpointer(self._writer, checkpoint)
+        self._sweeper = Sweeper(self._sweep_some)
 
     @property
     def head(self) -> int:
@@ -92,6 +93,11 @@ class SqliteStore:
     def synced(self) -> int:
         """The last revision known to survive power loss."""
         return self._writer.synced
+
+    @property
+    def failure(self) -> str | None:
+        """Why every later commit fails until the ledger is opened again; None while it works."""
+        return self._writer.failure
 
     def commit(self, batch: Batch) -> Future[int]:
         """Write a batch; see `chain.ledger.Store.commit`."""
@@ -108,6 +114,10 @@ class SqliteStore:
     def children(self, digest: bytes) -> list[bytes]:
         """Return the digests right under that one, ordered by revision, digest."""
         return self._reader.children(digest)
+
+    def descendants(self, digest: bytes, *, now: int, until: int, limit: int) -> list[bytes]:
+        """Return the digests of what lives beneath that one; see `chain.ledger.Store.descendants`."""
+        return self._reader.descendants(digest, now=now, until=until, limit=limit)
 
     def delegations(
         self,
@@ -149,10 +159,16 @@ class SqliteStore:
     def sweep(self, now: int) -> int:
         """Delete nonces and replies that expired by now (seconds); return how many."""
         total = 0
-        for statement in _SWEEPS:
-            while swept := self._writer.delete(statement, (now, SWEEP)):
-                total += swept
+        while swept := self._sweep_some(now):
+            total += swept
         return total
+
+    def _sweep_some(self, now: int) -> int:
+        return sum(self._writer.delete(statement, (now, SWEEP)) for statement in _SWEEPS)
+
+    def expire(self, now: int) -> None:
+        """Have `sweep` done soon, in the background."""
+        self._sweeper.ask(now)
 
     def close(self) -> None:
         """Write what is queued, sync, and release the ledger. Later commits fail. Safe to call again.
@@ -163,6 +179,7 @@ class SqliteStore:
         if self._closed:
             return
         self._closed = True
+        self._sweeper.stop()
         self._writer.close()
         self._syncer.stop()
         self._checkpointer.stop()

@@ -1,7 +1,9 @@
 """The single writer: group commit in a thread, and appends in the caller's thread while it is idle.
 
 The law of this file: whoever holds the lock is the writer. Revisions are given under it, in the order in
-which they become visible, and a future resolves only after its batch is as durable as it asked for.
+which they become visible, and a future resolves only after its batch is as durable as it asked for. The database's
+own write lock is taken before any batch is prepared: what is refused there has changed nothing in memory, so that it
+fails alone; what is refused afterwards stops the store.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from chain.store.wal import Wal
 
 WAL_PAGES = 4000  # 16 MiB: a checkpoint takes the disk for some ms, so it comes seldom; a restart reads it in 20 ms
+PATIENCE = 2000  # ms that queued batches wait for a foreign writer; a caller's own thread does not wait at all
 CLOSED = "the store is closed"
 
 _Done = list[tuple[Future[int], int]]
@@ -50,6 +53,7 @@ class Writer:
         self._wal = wal
         self._all_synced = all_synced
         self._full = True
+        self._patience = -1
         self._queue = JobQueue()
         self._lock = threading.Lock()
         connection.set_wal_hook(self._measure)
@@ -66,9 +70,9 @@ class Writer:
         inline = batch.durability is Durability.WRITTEN and not self._all_synced
         if inline and self._lock.acquire(blocking=False):
             try:
-                if not self._queue and not self._queue.closed:
+                if not self._queue and not self._queue.closed and self._begin(full=False, patience=0) is None:
                     settled: Inline[int] = Inline()
-                    for _, revision in self._write([(batch, settled)]):
+                    for _, revision in self._write([(batch, settled)], full=False):
                         settled.set_result(revision)
                     return settled
             finally:
@@ -131,21 +135,44 @@ class Writer:
     def _run(self) -> None:
         while self._queue.wait():
             with self._lock:
-                done = self._write(self._queue.take())
+                done = self._write_group(self._queue.take())
             for future, revision in done:
                 future.set_result(revision)
 
-    def _write(self, jobs: list[Job]) -> _Done:
-        """Write a group, under the lock; return the futures to resolve, with their revisions.
+    def _write_group(self, jobs: list[Job]) -> _Done:
+        full = self._all_synced or any(batch.durability is Durability.SYNCED for batch, _ in jobs)
+        refused = self._begin(full=full, patience=PATIENCE)
+        return self._write(jobs, full=full) if refused is None else self._reject(jobs, refused)
+
+    def _begin(self, *, full: bool, patience: int) -> str | None:
+        """Take the database's write lock, under ours; return why it was refused, or None.
+
+        Args:
+            full: whether the commit has to survive power loss.
+            patience: ms to wait for a foreign writer.
+        """
+        if self.failure is not None:
+            return self.failure
+        try:
+            if patience != self._patience:
+                self._connection.set_busy_timeout(patience)
+                self._patience = patience
+            self._synchronous(full=full)
+            self._connection.execute("BEGIN IMMEDIATE")
+        except apsw.Error as error:
+            if self._connection.in_transaction:  # left open by an interrupt: memory may have run ahead
+                self._fail(error)
+            return f"the ledger cannot be written now: {error}"
+        return None
+
+    def _write(self, jobs: list[Job], *, full: bool) -> _Done:
+        """Write a group in the transaction begun; return the futures to resolve, with their revisions.
 
         An interrupt that breaks through here leaves the head behind the log or a transaction open; either
         makes the next group fail, which stops the store.
         """
-        if self.failure is not None:
-            return self._reject(jobs)
         group = Group(self.head + 1)
         done: _Done = []
-        full = self._all_synced
         try:
             for batch, future in jobs:
                 try:
@@ -155,23 +182,21 @@ class Writer:
                     continue
                 group.add(write)
                 done.append((future, group.next - 1))
-                full = full or batch.durability is Durability.SYNCED
             self._transact(group, full=full)
         except Exception as error:  # noqa: BLE001 - whatever it was, memory has run ahead of the disk
             self._fail(error)
             with contextlib.suppress(apsw.Error):  # the broken transaction, if SQLite has not ended it
                 self._connection.execute("ROLLBACK")
-            return self._reject(jobs)
+            return self._reject(jobs, CLOSED)
         return done
 
-    def _reject(self, jobs: list[Job]) -> _Done:
+    def _reject(self, jobs: list[Job], detail: str) -> _Done:
         for _, future in jobs:
             if not future.done():
-                future.set_exception(StoreError(self.failure or CLOSED))
+                future.set_exception(StoreError(self.failure or detail))
         return []
 
     def _transact(self, group: Group, *, full: bool) -> None:
-        self._synchronous(full=full)
         group.insert(self._connection)
         if full and not group.records:
             self._wal.sync()  # a transaction that changed nothing syncs nothing, and earlier ones may wait

@@ -429,8 +429,11 @@ class Revocation(_message.Message):
 
     FALLEN_FIELD_NUMBER: _builtins.int
     FALLEN_COUNT_FIELD_NUMBER: _builtins.int
+    AT_LEAST_FIELD_NUMBER: _builtins.int
     fallen_count: _builtins.int
-    """How many fall in all, however many are listed."""
+    """How many fall in all, however many are listed; counted up to 10,001."""
+    at_least: _builtins.bool
+    """There may be more than were counted. They fall all the same."""
     @_builtins.property
     def fallen(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """Digests of the live delegations that fall, the target first and parents before children; at most 1,000."""
@@ -440,10 +443,11 @@ class Revocation(_message.Message):
         *,
         fallen: _abc.Iterable[_builtins.bytes] | None = ...,
         fallen_count: _builtins.int = ...,
+        at_least: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fallen", b"fallen", "fallen_count", b"fallen_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least", b"at_least", "fallen", b"fallen", "fallen_count", b"fallen_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -588,6 +592,7 @@ class EnrolRequest(_message.Message):
     TRUST_DOMAIN_FIELD_NUMBER: _builtins.int
     UNDER_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    PROOF_FIELD_NUMBER: _builtins.int
     jwk_json: _builtins.bytes
     """The public key as a JWK: Ed25519 or P-256."""
     principal: _builtins.str
@@ -604,6 +609,10 @@ class EnrolRequest(_message.Message):
     """
     idempotency_key: _builtins.str
     """See the service."""
+    proof: _builtins.bytes
+    """What the worker's key says to it: a compact JWS by that key, of `typ` "chain-enrol+jwt", over principal, agent and
+    authority. An agent must send it; an operator need not.
+    """
     def __init__(
         self,
         *,
@@ -614,10 +623,11 @@ class EnrolRequest(_message.Message):
         trust_domain: _builtins.str = ...,
         under: _builtins.str = ...,
         idempotency_key: _builtins.str = ...,
+        proof: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "jwk_json", b"jwk_json", "kind", b"kind", "owner", b"owner", "principal", b"principal", "trust_domain", b"trust_domain", "under", b"under"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "jwk_json", b"jwk_json", "kind", b"kind", "owner", b"owner", "principal", b"principal", "proof", b"proof", "trust_domain", b"trust_domain", "under", b"under"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -102,9 +102,7 @@ def check_to(
     return message
 
 
-def check_from(
-    message: authorization_pb2.CheckRequest, caller: Caller, shared: chain_pb2.Chain | None = None
-) -> Asking:
+def check_from(message: authorization_pb2.CheckRequest, caller: Caller, shared: Presented | None = None) -> Asking:
     """Return the question that a message asks.
 
     Args:
@@ -117,7 +115,6 @@ def check_from(
     """
     if message.classification and Role.ENFORCEMENT_POINT not in caller.roles:
         raise InvalidRequestError("only an enforcement point may state a classification")
-    stated = message.chain if shared is None or message.HasField("chain") else shared
     facts: dict[str, Any] = {"tool": message.tool, "arguments": arguments_from(message.arguments_json)}
     facts |= _stated(message)
     if caller.audience is not None:
@@ -132,7 +129,8 @@ def check_from(
     except ValidationError as error:
         raise InvalidRequestError(_summary(error)) from None
     fresh = message.at_least_as_fresh if message.WhichOneof("consistency") == "at_least_as_fresh" else LATEST
-    return Asking(chain_from(stated), request, fresh)
+    own = shared is None or message.HasField("chain")
+    return Asking(chain_from(message.chain) if own else shared or (), request, fresh)
 
 
 def _stated(message: authorization_pb2.CheckRequest) -> Mapping[str, Any]:

@@ -10,7 +10,6 @@ from hashlib import sha256
 from typing import NamedTuple
 
 import msgspec
-from pydantic import ValidationError
 
 from chain import mint
 from chain.base64url import b64encode
@@ -20,10 +19,9 @@ from chain.decision import Decision, Effect
 from chain.desk import Presented
 from chain.errors import DeniedError, InvalidRequestError
 from chain.key import KeyRefusedError, PublicKey
-from chain.principal import Kind, Principal
 from chain.reason import Reason
 from chain.v1 import chain_pb2, decision_pb2, delegation_pb2
-from chain.view import MAX_LISTED, Delegated, Enrolled, Revoked
+from chain.view import MAX_LISTED, Delegated, Revoked
 from chain.wire.asking import chain_from, chain_to, intent_to, signed_text
 from chain.wire.decision import decision_from, decision_to
 from chain.wire.delegation import delegation_from, delegation_to, digest_from, grant_to, id_to
@@ -33,13 +31,6 @@ MAX_KEY = 128
 
 MAX_CAUSE = 1024
 """Bytes of the cause of a revocation."""
-
-_KIND_TO: dict[Kind, delegation_pb2.PrincipalKind.ValueType] = {
-    "human": delegation_pb2.PRINCIPAL_KIND_HUMAN,
-    "agent": delegation_pb2.PRINCIPAL_KIND_AGENT,
-    "service": delegation_pb2.PRINCIPAL_KIND_SERVICE,
-}
-_KIND_FROM: dict[int, Kind] = {number: kind for kind, number in _KIND_TO.items()}
 
 
 class Handing(NamedTuple):
@@ -286,7 +277,7 @@ def revoked_to(outcome: Revoked | Decision, revision: int) -> delegation_pb2.Rev
     if isinstance(outcome, Decision):
         return delegation_pb2.RevokeResponse(denial=decision_to(outcome), revision=revision)
     fallen = [id_to(item) for item in outcome.fallen[:MAX_LISTED]]
-    revocation = delegation_pb2.Revocation(fallen=fallen, fallen_count=outcome.count)
+    revocation = delegation_pb2.Revocation(fallen=fallen, fallen_count=outcome.count, at_least=outcome.at_least)
     return delegation_pb2.RevokeResponse(revocation=revocation, revision=revision)
 
 
@@ -299,7 +290,7 @@ def revoked_from(message: delegation_pb2.RevokeResponse) -> Revoked:
     if message.WhichOneof("outcome") != "revocation":
         raise DeniedError(_denial(message.denial))
     fallen = tuple(map(b64encode, message.revocation.fallen))
-    return Revoked(fallen, message.revocation.fallen_count, message.revision)
+    return Revoked(fallen, message.revocation.fallen_count, message.revision, message.revocation.at_least)
 
 
 def _denial(message: decision_pb2.Decision) -> Decision:
@@ -308,47 +299,3 @@ def _denial(message: decision_pb2.Decision) -> Decision:
     if decision.allowed:
         return decision.model_copy(update={"effect": Effect.DENY, "reason": Reason.INTERNAL})
     return decision
-
-
-def enrol_to(holder: PublicKey, principal: Principal, key: str) -> delegation_pb2.EnrolRequest:
-    """Return the message of a key to be enrolled."""
-    return delegation_pb2.EnrolRequest(
-        jwk_json=holder.to_json().encode(),
-        principal=principal.id,
-        kind=_KIND_TO[principal.kind],
-        owner=principal.owner,
-        trust_domain=principal.trust_domain,
-        under=principal.under or "",
-        idempotency_key=key,
-    )
-
-
-def enrol_from(message: delegation_pb2.EnrolRequest) -> tuple[PublicKey, Principal]:
-    """Return the key to be enrolled, and whose it is.
-
-    Raises:
-        InvalidRequestError: a key, an id or a kind that is not accepted.
-    """
-    kind = _KIND_FROM.get(message.kind)
-    if kind is None:
-        raise InvalidRequestError("a kind of principal that is not known")
-    name = message.principal
-    if not name.startswith("spiffe:"):
-        name = f"spiffe://{message.trust_domain}/{name}"
-    try:
-        principal = Principal(id=name, kind=kind, owner=message.owner, under=message.under or None)
-    except ValidationError as error:
-        raise InvalidRequestError(f"the principal: {error.errors(include_input=False)[0]['msg']}") from None
-    if message.trust_domain not in ("", principal.trust_domain):
-        raise InvalidRequestError("the principal's id is of another trust domain")
-    return jwk_from(message.jwk_json), principal
-
-
-def enrolled_to(enrolled: Enrolled) -> delegation_pb2.EnrolResponse:
-    """Return the message of a key that was enrolled."""
-    return delegation_pb2.EnrolResponse(thumbprint=enrolled.holder, revision=enrolled.revision)
-
-
-def enrolled_from(message: delegation_pb2.EnrolResponse, principal: Principal) -> Enrolled:
-    """Return what was enrolled; `principal` is what was asked for."""
-    return Enrolled(message.thumbprint, principal.id, message.revision)

@@ -11,10 +11,6 @@ from chain.wire.change import (
     delegate_to,
     delegated_from,
     delegated_to,
-    enrol_from,
-    enrol_to,
-    enrolled_from,
-    enrolled_to,
     issue_from,
     issue_to,
     issued_from,
@@ -27,6 +23,7 @@ from chain.wire.change import (
 )
 from chain.wire.decision import decision_from, decision_to
 from chain.wire.delegation import delegation_from, delegation_to, digest_from, id_to, page_to, query_from, query_to
+from chain.wire.enrolment import enrol_from, enrol_to, enrolled_from, enrolled_to
 from chain.wire.explanation import explanation_from, explanation_to
 from chain.wire.info import Bounds, ServerInfo, info_from, info_to
 

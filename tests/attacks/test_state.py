@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from chain import enrolment
 from chain.caller import Caller, Role
 from chain.change import Issue, Revoke
 from chain.decision import Effect
@@ -22,6 +23,7 @@ from tests.support import (
     BOB,
     CAROL,
     HOLDERS,
+    HOME,
     MALLORY,
     NOW,
     PEP,
@@ -208,7 +210,8 @@ def test_enrolment_taken_over() -> None:
         world.authority.enrol(alice, BOB.key, worker)
     store.late = True
     first = world.authority.begin_enrol(world.caller, MALLORY.key, Principal(id="spiffe://example.org/m", owner="red"))
-    second = world.authority.begin_enrol(alice, MALLORY.key, worker)
+    agreed = enrolment.make(MALLORY, worker.id, ALICE.key.thumbprint, audience=HOME, jti="j", iat=NOW)
+    second = world.authority.begin_enrol(alice, MALLORY.key, worker, proof_text=agreed)
     store.catch_up()
     assert first.result().principal == "spiffe://example.org/m"
     with pytest.raises(ForbiddenError):
@@ -244,7 +247,9 @@ def test_worker_enrolled_under_another_owner(world: World) -> None:
     nobody = Caller("nobody", frozenset({Role.AGENT}), holder=MALLORY.key.thumbprint, channel=True)
     with pytest.raises(ForbiddenError):
         world.authority.enrol(nobody, MALLORY.key, Principal.model_validate(good))
-    assert world.authority.enrol(alice, MALLORY.key, Principal.model_validate(good)).holder == MALLORY.key.thumbprint
+    agreed = enrolment.make(MALLORY, good["id"], ALICE.key.thumbprint, audience=HOME, jti="j", iat=NOW)
+    worker = Principal.model_validate(good)
+    assert world.authority.enrol(alice, MALLORY.key, worker, proof_text=agreed).holder == MALLORY.key.thumbprint
 
 
 def test_revision_from_the_future(world: World) -> None:

@@ -198,7 +198,7 @@ CASES: tuple[Case, ...] = (
     Case(
         "anchor of another issuer", m.plain, _set(anchors=[m.anchor(issuer="https://x.example")]), "issuer_mismatch", 0
     ),
-    Case("changed byte", m.plain, _tokens(lambda t: [m.edited(t[0], b"100", b"900"), t[1]]), "anchor_unknown", 0),
+    Case("changed byte", m.plain, _tokens(lambda t: [m.edited(t[0], b"100", b"900"), t[1]]), "signature_invalid", 0),
     Case(
         "changed byte below", m.plain, _tokens(lambda t: [t[0], m.edited(t[1], b"50", b"99")]), "signature_invalid", 1
     ),

@@ -124,6 +124,10 @@ MALFORMED: dict[str, bytes] = {
     "a private anchor": _with(trust_anchors=[PRIVATE]),
     "a weak anchor": _with(trust_anchors=[WEAK]),
     "an anchor that is no key": _with(trust_anchors=[{"jwk": {"kty": "RSA"}}]),
+    "a bad anchor among good ones": _with(trust_anchors=[m.anchor(), WEAK]),
+    "an anchor for another algorithm": _with(trust_anchors=[{"jwk": m.anchor()["jwk"] | {"alg": "RS256"}}]),
+    "an anchor for encrypting": _with(trust_anchors=[{"jwk": m.anchor()["jwk"] | {"use": "enc"}}]),
+    "an anchor that may only sign": _with(trust_anchors=[{"jwk": m.anchor()["jwk"] | {"key_ops": ["sign"]}}]),
     "an issuer that is null": _with(trust_anchors=[m.anchor() | {"iss": None}]),
     "args as a list": _with(args=[]),
     "args null": _with(args=None),
@@ -158,6 +162,33 @@ def test_malformed_is_denied_and_told_twice(name: str) -> None:
     assert err.startswith("chain: ")
     assert err.count("\n") == 1
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"tokens": []}, "chain_empty"),
+        ({"tokens": ["x"]}, "token_malformed"),
+        ({"trust_anchors": []}, "anchor_unknown"),
+    ],
+)
+def test_a_question_that_is_understood_and_stands_on_nothing_is_a_denial(change: dict[str, Any], reason: str) -> None:
+    code, out, err = run(_with(**change))
+    told = json.loads(out)
+    assert (code, told["effect"], told["reason"], err) == (1, "DENY", reason, "")
+    assert run(m.plain().text())[0] == 0
+
+
+def test_a_question_for_which_the_anchor_says_what_it_is_for() -> None:
+    usable = m.anchor()["jwk"] | {"alg": "EdDSA", "use": "sig", "key_ops": ["verify"], "kid": "k"}
+    assert answer(_with(trust_anchors=[{"jwk": usable}]))["effect"] == "ALLOW"
+
+
+def test_a_file_that_cannot_be_read_has_no_answer(tmp_path: Path) -> None:
+    for more in ((), ("--jsonl",)):
+        result = CliRunner().invoke(main, ["verify", str(tmp_path / "none.json"), *more])
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr.count("\n") == 1
 
 
 def test_a_bad_line_does_not_stop_the_stream() -> None:

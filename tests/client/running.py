@@ -11,7 +11,7 @@ import io
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from hashlib import sha256
@@ -74,20 +74,29 @@ def server_of(directory: Path, store: Store | None = None) -> ChainServer:
 
 @contextmanager
 def running(directory: Path) -> Iterator[ChainServer]:
+    """This server, started."""
+    with serving(lambda: server_of(directory)) as server:
+        yield server
+
+
+@contextmanager
+def serving(make: Callable[[], ChainServer]) -> Iterator[ChainServer]:
     """A server in a thread, with a loop of its own."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
 
     async def start() -> ChainServer:
-        server = server_of(directory)
+        server = make()
         await server.start()
         return server
 
     try:
         server = asyncio.run_coroutine_threadsafe(start(), loop).result(30)
-        yield server
-        asyncio.run_coroutine_threadsafe(server.stop(0), loop).result(30)
+        try:
+            yield server
+        finally:
+            asyncio.run_coroutine_threadsafe(server.stop(0), loop).result(30)
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()

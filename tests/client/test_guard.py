@@ -2,98 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
 import enum
+import functools
 import inspect
-import threading
+import typing
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
-from chain.caller import embedded
-from chain.client import AsyncLocal, AsyncSession, Local, Session, active, guard
-from chain.decision import Decision, Effect, Obligation
-from chain.errors import ConfigurationError, DeniedError, UnreachableError
+from chain.client import Local, Session, active, guard
+from chain.errors import ConfigurationError
 from chain.reason import Reason
-from tests.support import ALICE, PEP, World, root, rule, seal
-
-GENERIC = "the action is not authorized"
-TOOLS = {
-    "mail.read": {},
-    "bank.pay": {"amount": rule("range", max=100), "to": rule("one_of", values=["bob", "carol"])},
-    "list.pay": {"amounts": rule("subset", allowed=[1, 2, 3])},
-}
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture
-def session(world: World) -> Session:
-    return Session(
-        signer=ALICE,
-        tokens=[seal(root(tools=TOOLS))],
-        audience=PEP,
-        door=Local(world.authority, world.caller),
-        clock=world.clock,
-        entropy=world.entropy,
-    )
-
-
-@pytest.fixture
-def asession(world: World, session: Session) -> AsyncSession:
-    return AsyncSession(
-        signer=ALICE,
-        tokens=session.tokens,
-        audience=PEP,
-        door=AsyncLocal(world.authority, world.caller),
-        clock=world.clock,
-        entropy=world.entropy,
-    )
-
-
-class Bank:
-    """Counts what ran."""
-
-    def __init__(self) -> None:
-        self.paid: list[tuple[Any, ...]] = []
-
-    @guard("bank.pay")
-    def pay(self, amount: int, to: str = "bob") -> str:
-        """Pay somebody."""
-        self.paid.append((amount, to))
-        return f"{to} got {amount}"
-
-    @guard("bank.pay")
-    async def pay_later(self, amount: int, to: str = "bob") -> str:
-        await asyncio.sleep(0)
-        self.paid.append((amount, to))
-        return f"{to} got {amount}"
-
-    @classmethod
-    @guard("bank.pay")
-    def of_class(cls, amount: int, to: str = "bob") -> str:
-        return f"{cls.__name__} {amount} {to}"
-
-    @staticmethod
-    @guard("bank.pay")
-    def static(amount: int, to: str = "bob") -> int:
-        return amount
-
-
-def refused(reason: Reason, call: Callable[[], object]) -> DeniedError:
-    with pytest.raises(DeniedError) as raised:
-        call()
-    assert raised.value.reason is reason, str(raised.value.decision)
-    assert str(raised.value) == GENERIC
-    assert raised.value.__cause__ is None
-    return raised.value
+from tests.client.banking import Bank, refused
+from tests.support import World
 
 
 def test_an_allowed_call_runs_and_one_that_is_not_does_not(session: Session) -> None:
@@ -124,6 +47,47 @@ def test_class_and_static_methods(session: Session) -> None:
         assert Bank.static(1) == 1
         refused(Reason.CONSTRAINT_VIOLATED, lambda: Bank.of_class(101))
         refused(Reason.CONSTRAINT_VIOLATED, lambda: Bank.static(101))
+
+
+class Named:
+    """Receivers and arguments by every name."""
+
+    @guard("bank.pay")
+    def pay(this, amount: int, to: str = "bob") -> str:  # noqa: N805 - a receiver by another name
+        return f"{type(this).__name__} {amount} {to}"
+
+    @staticmethod
+    @guard("bank.pay")
+    def static(cls: object, amount: int, to: str = "bob") -> str:  # noqa: PLW0211 - an argument by a receiver's name
+        return f"{cls} {amount} {to}"
+
+    @staticmethod
+    @guard("mail.read")
+    def folder(self: object, size: int = 1) -> str:  # noqa: PLW0211 - as above
+        return f"{self} {size}"
+
+    @functools.lru_cache  # noqa: B019 - a decorator that binds in its own way
+    @guard("bank.pay")
+    def cached(self, amount: int, to: str = "bob") -> str:
+        return f"{amount} {to}"
+
+
+class Heir(Named):
+    pass
+
+
+def test_the_receiver_is_told_by_what_it_is_and_not_by_its_name(session: Session) -> None:
+    with session:
+        assert Named().pay(1) == "Named 1 bob"
+        assert Heir().pay(1) == Named.pay(Heir(), 1) == Named.pay(this=Heir(), amount=1) == "Heir 1 bob"
+        assert Named().cached(2) == "2 bob"
+        assert Named.folder("inbox") == "inbox 1"  # checked: `mail.read` takes any argument
+        refused(Reason.ARGUMENT_NOT_GRANTED, lambda: Named.static("unchecked", 1))
+        refused(Reason.ARGUMENT_NOT_GRANTED, lambda: Heir.static("unchecked", 1))
+        refused(Reason.ARGUMENT_NOT_GRANTED, lambda: Named.pay("unchecked", 1))  # type: ignore[arg-type]
+        for own in (Named(), Named, Heir()):  # nothing that a static method takes is a receiver
+            refused(Reason.REQUEST_INVALID, lambda own=own: Named.static(own, 1))
+            refused(Reason.REQUEST_INVALID, lambda own=own: Named.folder(own))
 
 
 def test_a_free_function_has_no_receiver_whatever_its_first_parameter_is_called(session: Session) -> None:
@@ -303,6 +267,66 @@ def test_the_guard_shows_the_tool_as_it_is() -> None:
     assert list(inspect.signature(Bank.pay).parameters) == ["self", "amount", "to"]
     assert inspect.iscoroutinefunction(Bank.pay_later)
     assert not inspect.iscoroutinefunction(Bank.pay)
+    assert str(inspect.signature(Bank.pay)) == "(self, amount: 'int', to: 'str' = 'bob') -> 'str'"
+    assert typing.get_type_hints(Bank.pay) == {"amount": int, "to": str, "return": str}
+    assert typing.get_type_hints(weigh) == {"load": Load, "return": Load}  # found in this module, where it was written
+
+
+class Load(dict[str, int]):
+    pass
+
+
+@guard("bank.pay")
+def weigh(load: Load) -> Load:
+    return load
+
+
+@pytest.mark.parametrize("tool", [Bank.pay, Bank.pay_later, Bank.of_class, Bank.static, weigh])
+def test_the_tool_itself_is_handed_to_nobody(tool: Any) -> None:
+    assert not hasattr(tool, "__wrapped__")
+    assert inspect.unwrap(tool) is tool
+    assert not [value for value in vars(tool).values() if callable(value)]
+
+
+def changing(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator that changes an argument."""
+
+    @functools.wraps(function)
+    def changed(*args: Any, **more: Any) -> Any:
+        return function(*args, **{**more, "amount": more["amount"] * 10})
+
+    return changed
+
+
+def test_what_a_decorator_above_the_guard_changes_is_what_is_checked(session: Session) -> None:
+    ran = []
+
+    class Shop:
+        @changing
+        @guard("bank.pay")
+        def pay(self, amount: int, to: str = "bob") -> None:
+            ran.append((amount, to))
+
+        @classmethod
+        @changing
+        @guard("bank.pay")
+        def of_class(cls, amount: int, to: str = "bob") -> None:
+            ran.append((amount, to))
+
+    with session:
+        Shop().pay(amount=10)
+        Shop.of_class(amount=10)
+        refused(Reason.CONSTRAINT_VIOLATED, lambda: Shop().pay(amount=11))
+        refused(Reason.CONSTRAINT_VIOLATED, lambda: Shop.of_class(amount=11))
+    assert ran == [(100, "bob"), (100, "bob")]
+
+
+def test_a_decorator_beneath_the_guard_is_refused() -> None:
+    def pay(*, amount: int) -> None: ...
+
+    with pytest.raises(ConfigurationError, match="innermost"):
+        guard("bank.pay")(changing(pay))
+    guard("bank.pay")(pay)
 
 
 def _star(*amounts: int) -> None: ...
@@ -320,300 +344,3 @@ async def _async_generator(amount: int) -> Any:
 def test_what_cannot_be_guarded_is_refused_when_it_is_decorated(function: Any) -> None:
     with pytest.raises(ConfigurationError):
         guard("bank.pay")(function)
-
-
-# -- obligations and broken doors -----------------------------------------------------------------------------
-
-
-@dataclass
-class Answering:
-    """A door that gives the same answer whatever it is asked."""
-
-    answer: object
-
-    def audience(self) -> str:
-        return "https://chain.example"
-
-    def check(self, *asked: Any, **named: Any) -> Any:
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
-
-    delegate = revoke = check
-
-
-@dataclass
-class AsyncAnswering:
-    """The same for asyncio."""
-
-    answer: object
-
-    async def audience(self) -> str:
-        return "https://chain.example"
-
-    async def check(self, *asked: Any, **named: Any) -> Any:
-        await asyncio.sleep(0)
-        return Answering(self.answer).check(*asked)
-
-    delegate = revoke = check
-
-
-ALLOW = Decision(effect=Effect.ALLOW, reason=Reason.ALLOWED)
-LOG = Obligation(id="log", parameters={"level": "full"})
-
-
-@pytest.mark.parametrize(
-    ("answer", "reason"),
-    [
-        (UnreachableError("no answer"), Reason.UNREACHABLE),
-        (TimeoutError(), Reason.INTERNAL),
-        (RuntimeError("a token: eyJ"), Reason.INTERNAL),
-        (None, Reason.INTERNAL),
-        (True, Reason.INTERNAL),
-        ("ALLOW", Reason.INTERNAL),
-        (Decision(effect=Effect.DENY, reason=Reason.REVOKED), Reason.REVOKED),
-        (Decision(effect=Effect.APPROVAL_REQUIRED, reason=Reason.STATE_UNAVAILABLE), Reason.STATE_UNAVAILABLE),
-        (Decision(effect=Effect.DENY, reason=Reason.ALLOWED), Reason.ALLOWED),
-        (ALLOW.model_copy(update={"obligations": (LOG,)}), Reason.OBLIGATION_UNKNOWN),
-    ],
-)
-def test_whatever_is_not_an_allow_is_a_denial(
-    session: Session, asession: AsyncSession, answer: object, reason: Reason
-) -> None:
-    bank = Bank()
-    with replace(session, door=Answering(answer)):
-        denial = refused(reason, lambda: bank.pay(20))
-    assert "eyJ" not in str(denial.decision)
-
-    async def later() -> None:
-        async with replace(asession, door=AsyncAnswering(answer)):
-            await bank.pay_later(20)
-
-    refused(reason, lambda: asyncio.run(later()))
-    assert not bank.paid
-
-
-def test_an_allow_from_the_same_door_runs(session: Session, asession: AsyncSession) -> None:
-    bank = Bank()
-    with replace(session, door=Answering(ALLOW)):
-        bank.pay(20)
-
-    async def later() -> None:
-        async with replace(asession, door=AsyncAnswering(ALLOW)):
-            await bank.pay_later(20)
-
-    asyncio.run(later())
-    assert len(bank.paid) == 2
-
-
-def _raise(_obligation: Obligation) -> bool:
-    raise RuntimeError
-
-
-@pytest.mark.parametrize(
-    ("keep", "runs"),
-    [(lambda _: True, True), (lambda _: None, False), (lambda _: 1, False), (_raise, False)],
-)
-def test_a_tool_runs_once_every_obligation_is_kept(session: Session, keep: Any, *, runs: bool) -> None:
-    bank, door = Bank(), Answering(ALLOW.model_copy(update={"obligations": (LOG,)}))
-    with replace(session, door=door, keepers={"log": keep}):
-        if runs:
-            bank.pay(20)
-        else:
-            with pytest.raises(DeniedError, match=GENERIC):
-                bank.pay(20)
-    assert len(bank.paid) == runs
-
-
-def test_no_obligation_is_begun_where_another_is_unknown(session: Session) -> None:
-    both = (LOG, Obligation(id="unheard-of"))
-    bank, kept = Bank(), []
-    door = Answering(ALLOW.model_copy(update={"obligations": both}))
-
-    def keep(obligation: Obligation) -> bool:
-        kept.append(obligation)
-        return True
-
-    with replace(session, door=door, keepers={"log": keep}):
-        refused(Reason.OBLIGATION_UNKNOWN, lambda: bank.pay(20))
-    assert not kept
-    assert not bank.paid
-
-
-async def test_an_asynchronous_keeper_is_awaited(asession: AsyncSession) -> None:
-    async def keep(obligation: Obligation) -> bool:
-        await asyncio.sleep(0)
-        return obligation.parameters == {"level": "full"}
-
-    bank = Bank()
-    door = AsyncAnswering(ALLOW.model_copy(update={"obligations": (LOG,)}))
-    async with replace(asession, door=door, keepers={"log": keep}):
-        assert await bank.pay_later(20) == "bob got 20"
-    other = AsyncAnswering(ALLOW.model_copy(update={"obligations": (Obligation(id="log"),)}))
-    async with replace(asession, door=other, keepers={"log": keep}):
-        with pytest.raises(DeniedError, match=GENERIC):
-            await bank.pay_later(20)
-    assert len(bank.paid) == 1
-
-
-# -- asyncio, tasks and threads -------------------------------------------------------------------------------
-
-
-async def test_asynchronous_tools(asession: AsyncSession) -> None:
-    bank = Bank()
-    async with asession:
-        assert await bank.pay_later(20) == "bob got 20"
-        with pytest.raises(DeniedError):
-            await bank.pay_later(101)
-    with pytest.raises(DeniedError):
-        await bank.pay_later(20)
-    assert bank.paid == [(20, "bob")]
-
-
-async def test_a_synchronous_session_serves_asynchronous_tools(session: Session) -> None:
-    bank = Bank()
-    with session:
-        assert await bank.pay_later(20) == "bob got 20"
-        with pytest.raises(DeniedError):
-            await bank.pay_later(101)
-    assert bank.paid == [(20, "bob")]
-
-
-async def test_an_asynchronous_session_does_not_let_synchronous_tools_through(
-    session: Session, asession: AsyncSession
-) -> None:
-    bank = Bank()
-    async with asession:
-        refused(Reason.SESSION_MISSING, lambda: bank.pay(20))
-        with session:
-            bank.pay(20)
-    assert bank.paid == [(20, "bob")]
-
-
-async def test_a_coroutine_is_checked_when_it_runs_and_not_when_it_is_made(asession: AsyncSession) -> None:
-    bank = Bank()
-    async with asession:
-        made = bank.pay_later(20)
-    with pytest.raises(DeniedError):
-        await made
-    made = bank.pay_later(20)
-    async with asession:
-        await made
-    assert len(bank.paid) == 1
-
-
-async def test_every_task_has_its_own_session(world: World, asession: AsyncSession) -> None:
-    bank, both = Bank(), asyncio.Barrier(2)
-    mallory = replace(asession, tokens=[seal(root(tools={"mail.read": {}}, jti="other"))])
-
-    async def work(session: AsyncSession, amount: int) -> str:
-        async with session:
-            await both.wait()
-            return await bank.pay_later(amount)
-
-    outcomes = await asyncio.gather(work(asession, 20), work(mallory, 30), return_exceptions=True)
-    assert outcomes[0] == "bob got 20"
-    assert isinstance(outcomes[1], DeniedError)
-    assert bank.paid == [(20, "bob")]
-    assert active() is None
-
-
-async def test_a_task_inherits_the_session_it_was_made_in(asession: AsyncSession) -> None:
-    bank = Bank()
-    async with asession:
-        inside = asyncio.create_task(bank.pay_later(20))
-        await inside
-    outside = asyncio.create_task(bank.pay_later(20))
-    with pytest.raises(DeniedError):
-        await outside
-    assert len(bank.paid) == 1
-
-
-async def test_a_cancelled_check_runs_nothing(asession: AsyncSession) -> None:
-    class Hanging(AsyncAnswering):
-        async def check(self, *asked: Any, **named: Any) -> Any:
-            await asyncio.Event().wait()
-
-    bank = Bank()
-    async with replace(asession, door=Hanging(ALLOW)):
-        task = asyncio.create_task(bank.pay_later(20))
-        await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-    assert not bank.paid
-
-
-def test_a_thread_has_no_session_unless_it_is_given_one(session: Session) -> None:
-    bank, errors = Bank(), []
-
-    def work() -> None:
-        try:
-            bank.pay(20)
-        except DeniedError as error:
-            errors.append(error.reason)
-
-    def run(target: Callable[[], object]) -> None:
-        thread = threading.Thread(target=target)
-        thread.start()
-        thread.join()
-
-    with session:
-        fresh = contextvars.Context()
-        run(lambda: fresh.run(work))
-        context = contextvars.copy_context()
-        run(lambda: context.run(work))
-    assert errors == [Reason.SESSION_MISSING]
-    assert bank.paid == [(20, "bob")]
-
-
-def test_sessions_nest_and_leave_in_any_order(session: Session) -> None:
-    inner = replace(session)
-
-    def generate() -> Any:
-        with session:
-            yield active()
-
-    with session:
-        assert active() is session
-        with inner:
-            assert active() is inner
-            with session:
-                assert active() is session
-            assert active() is inner
-        assert active() is session
-    generator = generate()
-    assert next(generator) is session
-    with inner:
-        generator.close()
-        assert active() is inner
-    assert active() is None
-
-
-def test_the_session_tells_nobody_its_tokens(session: Session, asession: AsyncSession) -> None:
-    for shown in (repr(session), str(session), repr(asession)):
-        assert session.tokens[0] not in shown
-        assert session.leaf.id in shown
-
-
-def test_an_authority_that_does_not_answer_in_time(world: World, session: Session) -> None:
-    class Slow:
-        audience = "https://chain.example"
-
-        def begin_check(self, *asked: Any) -> Future[list[Decision]]:
-            return Future()
-
-    bank = Bank()
-    slow: Any = Slow()
-    with replace(session, door=Local(slow, embedded(PEP), timeout=0.05)):
-        refused(Reason.UNREACHABLE, lambda: bank.pay(20))
-
-    async def later() -> None:
-        door = AsyncLocal(slow, embedded(PEP), timeout=0.05)
-        async with AsyncSession(signer=ALICE, tokens=session.tokens, audience=PEP, door=door):
-            await bank.pay_later(20)
-
-    refused(Reason.UNREACHABLE, lambda: asyncio.run(later()))
-    with session:
-        bank.pay(20)
-    assert len(bank.paid) == 1

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from chain import mint, proof, records
+from chain import enrolment, mint, proof, records
 from chain.authority import MAX_BATCH
 from chain.caller import Caller, Role
 from chain.change import Issue, Revoke
@@ -345,8 +345,9 @@ def test_a_repeated_enrolment_is_answered_again(world: World) -> None:
     mine = Principal(id="spiffe://example.org/alice", owner="team")
     world.authority.enrol(world.caller, ALICE.key, mine)
     worker = Principal(id="spiffe://example.org/alice/w", owner="team", under=ALICE.key.thumbprint)
-    one = world.authority.enrol(agent(ALICE), MALLORY.key, worker, key="k")
-    assert world.authority.enrol(agent(ALICE), MALLORY.key, worker, key="k") == one
+    agreed = enrolment.make(MALLORY, worker.id, ALICE.key.thumbprint, audience=HOME, jti="j", iat=NOW)
+    one = world.authority.enrol(agent(ALICE), MALLORY.key, worker, key="k", proof_text=agreed)
+    assert world.authority.enrol(agent(ALICE), MALLORY.key, worker, key="k", proof_text=agreed) == one
     with pytest.raises(ForbiddenError, match="enrolled already"):
         world.authority.enrol(agent(ALICE), MALLORY.key, worker)
     assert world.authority.principal(MALLORY.key.thumbprint) == worker
@@ -445,12 +446,10 @@ def test_bounded_memories_forget_the_oldest() -> None:
     assert Verifier(verifier().anchors).recall(verified[0].leaf.digest) is None
 
 
-def test_spent_nonces_are_swept_only_when_they_are_useless(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chain.live.SWEEP_EVERY", 2)
+def test_spent_nonces_are_swept_only_when_they_are_useless(world: World) -> None:
     tokens = honest(1)
     spent = [world.request(tokens, ALICE) for _ in range(9)]
     live = world.authority._desk.live
-    live._until_sweep = 2
     for request in spent:
         assert world.authority.check(world.caller, tokens, request).allowed
     assert len(live._nonces) == 9

@@ -70,19 +70,19 @@ class _Place(NamedTuple):
 
     parent: ast.AST
     field: str
-    index: int | None
+    at: int | None
     line: int
     what: str
     instead: ast.AST
 
     def swap(self, node: ast.AST) -> ast.AST:
         """Put a node here and return what stood here."""
-        if self.index is None:
+        if self.at is None:
             before: ast.AST = getattr(self.parent, self.field)
             setattr(self.parent, self.field, node)
         else:
-            before = getattr(self.parent, self.field)[self.index]
-            getattr(self.parent, self.field)[self.index] = node
+            before = getattr(self.parent, self.field)[self.at]
+            getattr(self.parent, self.field)[self.at] = node
         return before
 
 

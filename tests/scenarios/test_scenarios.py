@@ -1,31 +1,48 @@
-"""Every scenario through the library's door. Another door needs only another fixture value."""
+"""Every scenario through both doors, the library's and the service's, each over both stores."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from itertools import product
 from pathlib import Path
 
 import pytest
 
 from chain.store.memory import MemoryStore
 from chain.store.sqlite import SqliteStore
-from tests.scenarios.door import LibraryDoor
+from tests.scenarios.door import Door, LibraryDoor
 from tests.scenarios.runner import FILES, load, play
-from tests.support import Json, World
+from tests.scenarios.service import service
+from tests.support import Clock, Json, World
 
 SCENARIOS = [scenario for file in FILES for scenario in load(file)]
+WAYS = tuple(product(("library", "service"), ("memory", "sqlite")))
+
+PLAYED: Counter[tuple[str, str]] = Counter()
+"""Way -> scenarios that came to their end."""
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
-    store = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "ledger")
-    yield World(store=store, enrolled=())
-    store.close()
+@contextmanager
+def opened(way: tuple[str, str], directory: Path) -> Iterator[tuple[Door, Clock]]:
+    door, kept = way
+    clock = Clock()
+    store = MemoryStore() if kept == "memory" else SqliteStore(directory / "ledger")
+    if door == "service":
+        with service(directory, store, clock) as served:
+            yield served, clock
+    else:
+        with closing(store):
+            yield LibraryDoor(World(store=store, clock=clock, enrolled=())), clock
 
 
+@pytest.mark.parametrize("way", WAYS, ids="-".join)
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario["name"])
-def test_scenario(scenario: Json, world: World) -> None:
-    assert play(scenario, LibraryDoor(world), world.clock) >= 2
+def test_scenario(scenario: Json, way: tuple[str, str], tmp_path: Path) -> None:
+    with opened(way, tmp_path) as (door, clock):
+        assert play(scenario, door, clock) >= 2
+    PLAYED[way] += 1
 
 
 def test_there_are_as_many_as_we_think() -> None:
@@ -35,7 +52,16 @@ def test_there_are_as_many_as_we_think() -> None:
     assert len(expectations) >= 60
 
 
-def test_a_scenario_that_is_wrong_fails(world: World) -> None:
+def test_both_doors_played_them_all(request: pytest.FixtureRequest) -> None:
+    here = [item for item in request.session.items if item.path == Path(__file__)]
+    chosen = [item for item in here if item.name.startswith("test_scenario[")]
+    if len(chosen) < len(WAYS) * len(SCENARIOS):
+        pytest.skip("only some of the scenarios were asked for")
+    assert dict(PLAYED) == dict.fromkeys(WAYS, 29)
+
+
+@pytest.mark.parametrize("way", WAYS, ids="-".join)
+def test_a_scenario_that_is_wrong_fails(way: tuple[str, str], tmp_path: Path) -> None:
     wrong = {"name": "wrong", "steps": [{"issue": "root", "to": "alice", "tools": {}, "expect": {"effect": "DENY"}}]}
-    with pytest.raises(AssertionError, match="wrong, step 1"):
-        play(wrong, LibraryDoor(world), world.clock)
+    with opened(way, tmp_path) as (door, clock), pytest.raises(AssertionError, match="wrong, step 1"):
+        play(wrong, door, clock)

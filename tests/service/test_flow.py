@@ -1,11 +1,12 @@
 """The calls of a working day, over the wire."""
 
 import os
+import time
 
 import grpc
 import pytest
 
-from chain import mint, proof
+from chain import enrolment, mint, proof
 from chain.base64url import b64encode
 from chain.change import Issue, Revoke
 from chain.decision import Effect
@@ -303,7 +304,12 @@ async def test_a_worker_is_enrolled_under_its_own_agent_only(world: World) -> No
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await world.stub("alice").Enrol(convert.enrol_to(KEYS["carol"].key, foreign, "e1"))
     assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
-    reply = await world.stub("alice").Enrol(convert.enrol_to(KEYS["carol"].key, own, "e2"))
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await world.stub("alice").Enrol(convert.enrol_to(KEYS["carol"].key, own, "e2"))
+    assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION  # Carol's key has not agreed
+    facts = {"audience": AUTHORITY, "jti": "fresh", "iat": int(time.time())}
+    agreed = enrolment.make(KEYS["carol"], own.id, KEYS["alice"].key.thumbprint, **facts)
+    reply = await world.stub("alice").Enrol(convert.enrol_to(KEYS["carol"].key, own, "e2", agreed))
     assert convert.enrolled_from(reply, own).holder == KEYS["carol"].key.thumbprint
 
 

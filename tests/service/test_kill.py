@@ -100,7 +100,7 @@ async def test_nothing_acknowledged_is_lost(directory: Path, tmp_path: Path) -> 
         process, address = await started(settings, ledger)
         async with (
             grpc.aio.insecure_channel(address) as channel,
-            grpc.aio.insecure_channel(f"unix:{directory / 'sockets' / 'alice.sock'}") as alice,
+            grpc.aio.insecure_channel(f"unix:{directory / 'sockets' / 'alice/chain.sock'}") as alice,
         ):
             await verify(channel, alice, known)
             workers = [asyncio.create_task(work(channel, alice, known, worker)) for worker in range(4)]
@@ -113,7 +113,7 @@ async def test_nothing_acknowledged_is_lost(directory: Path, tmp_path: Path) -> 
     process, address = await started(settings, ledger)
     async with (
         grpc.aio.insecure_channel(address) as channel,
-        grpc.aio.insecure_channel(f"unix:{directory / 'sockets' / 'alice.sock'}") as alice,
+        grpc.aio.insecure_channel(f"unix:{directory / 'sockets' / 'alice/chain.sock'}") as alice,
     ):
         await verify(channel, alice, known)
     process.send_signal(signal.SIGTERM)

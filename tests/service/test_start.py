@@ -17,13 +17,21 @@ from chain.reason import Reason
 from chain.service.compose import compose
 from chain.service.safety import require_safe
 from chain.service.server import ChainServer
-from chain.service.settings import ServeSettings, load
+from chain.service.settings import (
+    AgentSettings,
+    AnchorSettings,
+    CallerSettings,
+    CeilingSettings,
+    CredentialSettings,
+    ServeSettings,
+    load,
+)
 from chain.service.settled import settled
 from chain.store.memory import MemoryStore
 from chain.store.sqlite import SqliteStore
 from chain.wire import convert
 
-from .conftest import AUTHORITY, KEYS, PEP, Serve, World, ask, configuration, fingerprint, jwk
+from .conftest import AUTHORITY, KEYS, PEP, Serve, World, ask, bearer, configuration, fingerprint, jwk
 
 
 def caller(**changes: object) -> list[dict]:
@@ -52,6 +60,8 @@ REFUSALS = {
     "names no directory": {"callers": caller(socket=True), "sockets": None},
     "no key for the socket to prove": {"callers": caller(roles=["agent"], socket=True)},
     "and is no agent": {"callers": caller(thumbprint="x" * 43)},
+    "no socket that could be given": {"callers": caller(uid=1)},
+    "one caller could take every place": {"max_calls_per_caller": 1000},
     "more than one of": {"callers": caller(roles=["agent"], thumbprint="x" * 43, jwk=jwk(KEYS["bob"]))},
     "go together": {"issuer_key": None},
     "a label stands twice": {"labels": ["a", "a"]},
@@ -151,8 +161,15 @@ def test_help_names_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     for name, setting in ServeSettings.model_fields.items():
         assert f"--{name.replace('_', '-')}" in text
+        assert f"CHAIN_SERVE_{name.upper()}" in text
         assert setting.description
         assert setting.description.split()[0] in text
+    keys = {line.split()[0] for line in text.splitlines() if line.startswith("  ") and ":" in line}
+    for model in (AnchorSettings, CeilingSettings, CallerSettings, CredentialSettings, AgentSettings):
+        assert model.model_fields.keys() <= keys
+        assert all(field.description for field in model.model_fields.values())
+    assert "{sound,aat-01}" in text
+    assert "issuer|agent|enforcement_point|auditor|operator, required" in text
 
 
 async def test_a_port_in_use_is_refused(world: World, serve: Serve, directory: Path) -> None:
@@ -176,17 +193,22 @@ async def test_a_socket_in_use_is_refused_and_a_stale_one_is_not(world: World, s
 
 
 async def test_a_file_in_the_way_of_a_socket_is_refused(serve: Serve, directory: Path) -> None:
-    (directory / "sockets").mkdir(mode=0o700)
-    (directory / "sockets" / "alice.sock").write_text("mine")
+    own = directory / "sockets" / "alice"
+    own.mkdir(mode=0o700, parents=True)
+    (directory / "sockets").chmod(0o700)
+    (own / "chain.sock").write_text("mine")
     with pytest.raises(ConfigurationError, match="is no socket"):
         await serve()
-    assert (directory / "sockets" / "alice.sock").read_text() == "mine"
+    assert (own / "chain.sock").read_text() == "mine"
+    (own / "chain.sock").unlink()
+    await serve()
 
 
 async def test_a_stop_lets_calls_end_and_health_says_so(serve: Serve, tmp_path: Path) -> None:
     world = await serve(SqliteStore(tmp_path / "ledger"))
     root = await world.root()
-    watch = health_pb2_grpc.HealthStub(world.channel()).Watch(health_pb2.HealthCheckRequest(), timeout=20)
+    health = health_pb2_grpc.HealthStub(world.channel())
+    watch = health.Watch(health_pb2.HealthCheckRequest(), metadata=bearer("auditor"), timeout=20)
     assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
     alice = world.stub("alice", socket=True)
     pays = [ask([root], "bank.pay", arguments={"amount": 1}, channel=True, request_id=f"{n:016}") for n in range(50)]
@@ -194,7 +216,8 @@ async def test_a_stop_lets_calls_end_and_health_says_so(serve: Serve, tmp_path: 
     await asyncio.sleep(0.005)
     stopping = asyncio.create_task(world.server.stop())
     assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
-    watch.cancel()
+    with pytest.raises(grpc.aio.AioRpcError):  # it ends of itself, and does not hold up the stop
+        await watch.read()
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
     await stopping
     for outcome in outcomes:  # answered, or never begun; nothing in between

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from functools import partial
@@ -293,3 +294,46 @@ def test_a_closed_store_takes_no_commit(store: Store) -> None:
         with pytest.raises(StoreError, match="closed"):
             store.commit(late).result(10)
         assert late.calls == []
+
+
+def test_what_expired_goes_in_the_background(store: Store) -> None:
+    many = [NonceRow(digest(i), "n", 10 + i % 2) for i in range(1300)]
+    write(store, lambda first: Write([record(first)], nonces=many))
+    store.expire(10)
+    deadline = time.monotonic() + 10
+    while len(list(store.nonces(0))) > 650:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    assert len(list(store.nonces(0))) == 650
+
+
+def test_descendants_are_counted_up_to_a_limit(store: Store) -> None:
+    write(store, family)
+    rows = {row.digest: row for row in store.delegations(limit=100)}
+    top = next(row.digest for row in rows.values() if row.parent is None and store.children(row.digest))
+    everything = {row.digest for row in store.delegations(under=top)}
+    found = store.descendants(top, now=0, until=store.head, limit=100)
+    assert (set(found), len(found)) == (everything, len(everything))
+    for place, one in enumerate(found):
+        assert rows[one].parent in (top, *found[:place])
+    for limit in range(len(found) + 1):
+        part = store.descendants(top, now=0, until=store.head, limit=limit)
+        assert len(part) == limit
+        assert set(part) <= everything
+    last = max(row.exp for row in rows.values())
+    assert store.descendants(top, now=last, until=store.head, limit=100) == []
+    assert store.descendants(top, now=0, until=0, limit=100) == []
+    assert store.descendants(digest("nobody"), now=0, until=store.head, limit=100) == []
+
+
+def test_a_store_that_stopped_says_so_and_a_closed_one_did_not_stop(store: Store) -> None:
+    assert store.failure is None
+    store.close()
+    assert store.failure is None
+
+
+def test_a_store_that_stopped_says_why(store: Store) -> None:
+    with pytest.raises(StoreError):
+        store.commit(Batch(lambda first: Write([record(first + 1)]))).result(10)
+    assert store.failure is not None
+    assert "opened again" in store.failure

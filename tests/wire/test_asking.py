@@ -84,7 +84,7 @@ def test_a_request_that_is_not_well_formed_is_an_error(changes: dict[str, Any]) 
 
 
 def test_an_item_takes_the_batchs_chain_only_where_it_has_none() -> None:
-    shared = convert.chain_to(["shared"])
+    shared = ("shared",)
     own = convert.check_to(["own"], Request(tool="t"))
     none = convert.check_to(None, Request(tool="t"))
     assert convert.check_from(own, POINT, shared).presented == ("own",)
