@@ -12,15 +12,21 @@ import pytest
 from chain import check, proof
 from chain import claims as wire
 from chain.batch import REPLY_LIFETIME
+from chain.catalog import Catalogue
 from chain.change import Issue
 from chain.claims import Intent
 from chain.constraint import AnyConstraint
 from chain.containment import MAX_STEPS, Containment, UndecidedError
-from chain.errors import ConflictError, InvalidRequestError, InvalidTokenError
+from chain.errors import ConflictError, InvalidRequestError, InvalidTokenError, StoreError
+from chain.judge import _Offline
 from chain.ledger import Batch, Durability
+from chain.live import Live
 from chain.mint import grant
+from chain.pending import Finished
 from chain.proof import MAX_PROOF, ProofError
 from chain.reason import Reason
+from chain.state import Nonce, Settings
+from chain.store.memory import MemoryStore
 from chain.token import MAX_CHAIN, MAX_TOKEN, Verifier, require_sizes
 from tests.support import (
     ALICE,
@@ -310,3 +316,34 @@ def test_a_fingerprint_covers_all_that_is_asked() -> None:
     ]
     assert len({asked.fingerprint(), *(replace(asked, **other).fingerprint() for other in others)}) == 10
     assert order(60).fingerprint() == asked.fingerprint()
+
+
+def test_a_nonce_that_is_kept_longer_stays_when_its_first_time_comes() -> None:
+    live = Live(MemoryStore(), Settings(), Catalogue(), NOW)
+    live.use(Nonce(b"leaf", "again", NOW + 10))
+    live.use(Nonce(b"leaf", "once", NOW + 10))
+    live.use(Nonce(b"leaf", "again", NOW + 1000))
+    live.sweep(NOW + 100)
+    assert (live.seen(b"leaf", "again"), live.seen(b"leaf", "once")) == (True, False)
+
+
+def test_a_finished_answer_passes_on_what_it_waits_for() -> None:
+    waited: Future[int] = Future()
+    finished = Finished(waited, lambda number: number + 1)
+    told: list[int] = []
+    finished.add_done_callback(lambda future: told.append(future.result()))
+    assert not finished.done()
+    waited.set_result(1)
+    assert (finished.done(), finished.exception(), finished.result(), told) == (True, None, 2, [2])
+    failed: Future[int] = Future()
+    failed.set_exception(StoreError("gone"))
+    broken = Finished(failed, lambda number: number + 1)
+    assert isinstance(broken.exception(), StoreError)
+    with pytest.raises(StoreError):
+        broken.result()
+
+
+def test_offline_nobody_is_known_and_nothing_was_used() -> None:
+    offline = _Offline(Settings(require_enrolment=False), Catalogue(), frozenset())
+    assert offline.principal(ALICE.key.thumbprint) is None
+    assert not offline.seen(b"leaf", "nonce")
