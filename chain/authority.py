@@ -55,6 +55,7 @@ class Authority:
         issuer: str = "",
         catalogue: Catalogue | None = None,
         settings: Settings | None = None,
+        steady: Clock | None = None,
         resume: bool = False,
     ) -> None:
         """Take over a store.
@@ -68,10 +69,11 @@ class Authority:
             issuer: URI, with `signer`.
             catalogue: what each tool is; empty means that all is `act`.
             settings: defaults to the verifier's profile and labels.
+            steady: seconds that pass however the clock is set, so that a wrong one sets no used nonce free.
             resume: accept a clock that lies behind the ledger, and record that; an operator says so once, by hand.
 
         Raises:
-            ConfigurationError: no anchor, a signer that no anchor trusts, or settings that contradict the rules.
+            ConfigurationError: no anchor, a signer that none trusts, or settings that contradict the rules.
         """
         rules = verifier.rules
         self._settings = settings or Settings(profile=rules.profile, labels=rules.labels)
@@ -85,11 +87,12 @@ class Authority:
         self.issuer = issuer
         self.verifier = verifier
         self._signer = signer
-        self._desk = Desk(store, verifier, clock, entropy, self._settings, catalogue or Catalogue(), resume=resume)
+        tools = catalogue or Catalogue()
+        self._desk = Desk(store, verifier, clock, entropy, self._settings, tools, steady=steady, resume=resume)
 
     @property
     def garbage(self) -> int:
-        """Presented chains of which not even the root was authentic: counted, not recorded."""
+        """Presented chains of which not even the root was authentic."""
         return self._desk.garbage
 
     @property
@@ -99,7 +102,7 @@ class Authority:
 
     @property
     def failed(self) -> bool:
-        """Whether the store stopped: nothing is permitted or changed until the ledger is opened again."""
+        """Whether the store stopped: nothing is permitted until the ledger is opened again."""
         return self._desk.store.failure is not None
 
     def principal(self, holder: str) -> Principal | None:

@@ -95,9 +95,16 @@ class Desk:
         settings: Settings,
         catalogue: Catalogue,
         *,
+        steady: Clock | None,
         resume: bool,
     ) -> None:
-        """Rebuild the live facts; `resume` accepts a clock that lies behind the ledger, and records it."""
+        """Rebuild the live facts.
+
+        Args:
+            store, verifier, clock, entropy, settings, catalogue: the authority's.
+            steady: seconds that pass however the clock is set; None where there is no such thing.
+            resume: accept a clock that lies behind the ledger, and record it.
+        """
         self.store = store
         self.verifier = verifier
         self.clock = clock
@@ -105,6 +112,8 @@ class Desk:
         self._time = self._believed(resume=resume)
         now = clock()
         self.live = Live(store, settings, catalogue, min(now, self._time.floor / 1000) if self._time.floor else now)
+        self._steady = steady
+        self._origin = now - (0.0 if steady is None else steady())
         self._next_sweep = 0.0
         self.lineage = Lineage(store, self.live)
         self.garbage = 0
@@ -186,12 +195,16 @@ class Desk:
         if self._time.behind(ms):
             raise StoreError("the clock is behind the ledger", Reason.CLOCK_BEHIND)
         ms = self._time.take(ms)
-        believed = self._time.floor / 1000
-        self.live.sweep(believed)
-        if believed >= self._next_sweep:
-            self._next_sweep = believed + SWEEP_EVERY
-            self.store.expire(int(believed))
+        self._sweep(self._time.floor / 1000)
         return Moment(now, ms)
+
+    def _sweep(self, believed: float) -> None:
+        """Forget what expired, but never faster than time passes: a clock set ahead must not set nonces free."""
+        passed = believed if self._steady is None else min(believed, self._origin + self._steady())
+        self.live.sweep(passed)
+        if passed >= self._next_sweep:
+            self._next_sweep = passed + SWEEP_EVERY
+            self.store.expire(int(passed))
 
     def narrowing(self) -> Moment:
         """Read the clock for what only narrows: a wrong one keeps nobody from revoking."""

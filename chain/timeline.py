@@ -44,7 +44,7 @@ class Timeline:
         self.floor = 0
         self._leap: int | None = None
         for kind, time in records:
-            if kind == RESUMED:
+            if kind == RESUMED or self.behind(time):  # what goes back was never believed when it was written
                 self.floor, self._leap = time, None
             else:
                 self.take(time)

@@ -229,7 +229,7 @@ class World:
             principal = Principal(id=f"spiffe://example.org/agent/{place}", owner="team")
             self.authority.enrol(self.caller, key.key, principal)
 
-    def open(self, *, resume: bool = False) -> Authority:
+    def open(self, *, resume: bool = False, steady: Clock | None = None) -> Authority:
         """An authority over the store as it is: what a restart gives."""
         return Authority(
             self.store,
@@ -241,6 +241,7 @@ class World:
             issuer=ISSUER,
             catalogue=Catalogue.model_validate(CATALOGUE),
             settings=self.settings,
+            steady=steady,
             resume=resume,
         )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from chain.authority import Authority
 from chain.errors import ChainError
 from chain.identity import keyfile
@@ -22,7 +24,7 @@ def authority(settings: ServeSettings) -> Authority:
     signer = None if settings.issuer_key is None else keyfile.load(settings.issuer_key)
     store = _store(settings)
     try:
-        return compose(settings, store, signer=signer)
+        return compose(settings, store, signer=signer, steady=time.monotonic)
     except ChainError:
         store.close()
         raise

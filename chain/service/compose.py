@@ -42,6 +42,7 @@ def compose(
     signer: Signer | None = None,
     clock: Clock = time.time,
     entropy: Entropy = os.urandom,
+    steady: Clock | None = None,
 ) -> Authority:
     """Return the authority that the settings describe, with its agents enrolled.
 
@@ -50,6 +51,7 @@ def compose(
         store: its ledger; the authority owns it from here on.
         signer: the issuer's key.
         clock, entropy: the outside world.
+        steady: seconds that pass however the clock is set; a real server has them.
 
     Raises:
         ConfigurationError: the settings are unsafe, or a file of theirs cannot be used.
@@ -66,6 +68,7 @@ def compose(
         issuer=settings.issuer or "",
         catalogue=_catalogue(settings.catalogue),
         settings=Settings(Profile(settings.profile), settings.labels, settings.max_lifetime),
+        steady=steady,
         resume=settings.accept_clock,
     )
     known = {row.thumbprint: Principal.model_validate_json(row.body) for row in store.enrolments()}

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from chain.authority import Authority
 from chain.base64url import b64decode
@@ -25,6 +25,8 @@ from chain.v1 import delegation_pb2 as pb
 from chain.view import Delegated, Query, Revoked
 from chain.wire import change, enrolment
 from chain.wire.delegation import delegation_to, digest_from, page_to, query_from
+
+R = TypeVar("R")
 
 REVOKERS = 4
 """Threads that revoke: their own, so that lists and dry runs of others never stand before a revocation."""
@@ -90,7 +92,7 @@ class DelegationMethods:
         try:
             pool = None if message.dry_run else self._revokers
             run = asyncio.get_running_loop().run_in_executor
-            done = await asyncio.shield(run(pool, self._begin_revoke, caller, asked, key, message.dry_run))
+            done = await _to_its_end(run(pool, self._begin_revoke, caller, asked, key, message.dry_run))
         except (InvalidTokenError, DeniedError) as error:
             return change.revoked_to(self._denial(error, call), self._authority.revision)
         return change.revoked_to(done, self._authority.revision if message.dry_run else done.revision)
@@ -107,7 +109,8 @@ class DelegationMethods:
 
     async def _list(self, message: pb.ListDelegationsRequest, call: Call) -> pb.ListDelegationsResponse:
         query = query_from(message)
-        return await asyncio.to_thread(self._page, message, query, call.caller)
+        page = asyncio.get_running_loop().run_in_executor(None, self._page, message, query, call.caller)
+        return await _to_its_end(page)
 
     def _page(self, message: pb.ListDelegationsRequest, query: Query, caller: Caller) -> pb.ListDelegationsResponse:
         """Build a page in a thread: it may read a thousand rows, and the loop answers checks meanwhile."""
@@ -150,3 +153,17 @@ class DelegationMethods:
 def _by_channel(caller: Caller, *, channel: bool) -> Caller:
     """Return the caller with its channel as proof only where the request asks for that."""
     return caller if channel == caller.channel else replace(caller, channel=channel and caller.channel)
+
+
+async def _to_its_end(job: asyncio.Future[R]) -> R:
+    """Wait for a job in a thread; a client that goes away keeps its place until the job has ended.
+
+    Otherwise a caller could begin and cancel without end, and fill the threads far beyond its places.
+    """
+    try:
+        return await asyncio.shield(job)
+    except asyncio.CancelledError:
+        await asyncio.wait({job})
+        if not job.cancelled():
+            job.exception()  # looked at, so that nobody logs that it was not
+        raise

@@ -22,9 +22,6 @@ STREAM_SHARE = 4
 GUESTS = 64
 """Health checks that wait for their message; one more sends the oldest away, so that the newest has room."""
 
-SPARE = 256
-"""Calls that gRPC accepts beyond all of these, so that who has no room is told so, and a stranger is refused."""
-
 
 class Kind(Enum):
     """What a call takes up."""
@@ -47,11 +44,7 @@ class Limit(NamedTuple):
 
 
 class Room:
-    """Counts what is under way on all listeners of a server.
-
-    Attributes:
-        ceiling: calls at once that gRPC must accept on a listener for the limits here to be the ones that are met.
-    """
+    """Counts what is under way on all listeners of a server. gRPC itself counts nothing: see `server._server`."""
 
     def __init__(self, calls: Limit, streams_each: int, callers: int) -> None:
         """Begin empty.
@@ -68,7 +61,6 @@ class Room:
         }
         self._taken = dict.fromkeys(Kind, 0)
         self._by_caller: dict[Kind, Counter[str]] = {kind: Counter() for kind in Kind}
-        self.ceiling = sum(limit.total for limit in self._limits.values()) + GUESTS + SPARE
 
     def enter(self, caller: str, kind: Kind) -> None:
         """Take a place; `leave` gives it back.

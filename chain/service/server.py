@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from typing import TextIO, cast
@@ -143,10 +144,12 @@ class ChainServer:
         self._bounds.guests.close()
         grace = self._settings.drain if grace is None else grace
         await asyncio.gather(*(server.stop(grace) for server in self._servers))
-        for path in self.sockets.values():
-            close_socket(path)
-        self._delegation.close()
-        await asyncio.to_thread(self._authority.close)
+        try:
+            for path in self.sockets.values():
+                close_socket(path)
+            self._delegation.close()
+        finally:
+            await _in_a_thread_of_its_own(self._authority.close)
         self._log.event("stopped")
 
     async def run(self, ready: Callable[[ChainServer], None] | None = None) -> None:
@@ -216,7 +219,9 @@ class ChainServer:
     def _server(self, authenticate: Authenticate) -> grpc.aio.Server:
         settings = self._settings
         server = grpc.aio.server(
-            maximum_concurrent_rpcs=self._bounds.room.ceiling,
+            # No limit of gRPC's: it counts a call until its reply has left, which a client that reads nothing never
+            # lets happen, and then refuses everybody. `Room` and the guests count what is under way, by caller.
+            maximum_concurrent_rpcs=None,
             options=(
                 ("grpc.so_reuseport", 0),  # on by default: a second server would take every other connection
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
@@ -257,3 +262,9 @@ def _reflect() -> Callable[[Call], Awaitable[None]]:
             await call.context.write(reply)
 
     return reflect
+
+
+async def _in_a_thread_of_its_own(work: Callable[[], None]) -> None:
+    """Run `work` behind nothing else: the default threads may have a long queue."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        await asyncio.get_running_loop().run_in_executor(pool, work)

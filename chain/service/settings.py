@@ -147,7 +147,7 @@ class ServeSettings(BaseSettings):
     max_calls_per_caller: int = Field(256, gt=0, description="calls at once of one caller; revocations come on top")
     max_streams_per_caller: int = Field(32, gt=0, description="streams at once of one caller")
     stream_idle: float = Field(600, gt=0, description="seconds until a stream that says nothing is ended")
-    max_connection_age: int = Field(3600, gt=0, description="seconds until a connection is asked to reconnect")
+    max_connection_age: int = Field(600, gt=0, description="seconds until a connection is asked to reconnect")
     drain: float = Field(10, ge=0, description="seconds that calls have to end when the server stops")
     accept_clock: bool = Field(
         default=False, description="go on although the clock is behind the ledger, once somebody has looked; recorded"

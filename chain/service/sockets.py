@@ -8,9 +8,11 @@ own separates a caller from the others. A socket that somebody answers on is nev
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from chain.errors import ConfigurationError
@@ -44,7 +46,7 @@ def open_socket(settings: ServeSettings, name: str, bind: Callable[[str], int]) 
             top.mkdir(mode=PRIVATE, parents=True)
             top.chmod(PASSABLE if passable else PRIVATE)  # the umask does not decide this
         _own(path.parent, uid)
-        _clear(path)
+        _clear(path, foreign=uid not in (None, os.geteuid()))
         _bind(path, bind)
         path.chmod(0o600)
         if uid is not None:
@@ -56,8 +58,9 @@ def open_socket(settings: ServeSettings, name: str, bind: Callable[[str], int]) 
 
 
 def close_socket(path: Path) -> None:
-    """Remove a socket; its directory stays."""
-    path.unlink(missing_ok=True)
+    """Remove a socket; its directory stays. Whatever its caller put in its place does not hold up a stop."""
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def _own(directory: Path, uid: int | None) -> None:
@@ -70,7 +73,7 @@ def _own(directory: Path, uid: int | None) -> None:
             raise ConfigurationError(f"`{directory}` lies in the way and is no directory") from None
         if found.st_uid not in {os.geteuid(), ROOT, uid}:
             raise ConfigurationError(f"`{directory}` belongs to somebody else: uid {found.st_uid}") from None
-        if stat.S_IMODE(found.st_mode) & 0o077:
+        if stat.S_IMODE(found.st_mode) & 0o077 and found.st_uid != uid:  # what a caller did to its own is undone
             mode = stat.S_IMODE(found.st_mode)
             raise ConfigurationError(f"`{directory}` is open to others: its mode is {mode:04o}") from None
         if found.st_uid != os.geteuid():
@@ -85,8 +88,12 @@ def _bind(path: Path, bind: Callable[[str], int]) -> None:
         raise ConfigurationError(f"socket `{path}` cannot be bound") from None
 
 
-def _clear(path: Path) -> None:
+def _clear(path: Path, *, foreign: bool) -> None:
     """Remove a socket that a server which is gone left behind; gRPC would take over a live one silently.
+
+    Args:
+        path: of the socket.
+        foreign: the directory was another uid's meanwhile, who may have left anything there.
 
     Raises:
         ConfigurationError: somebody answers there, or it is no socket.
@@ -94,6 +101,9 @@ def _clear(path: Path) -> None:
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode) and foreign:
+        shutil.rmtree(path) if stat.S_ISDIR(mode) else path.unlink()
         return
     if not stat.S_ISSOCK(mode):
         raise ConfigurationError(f"`{path}` lies in the way and is no socket")

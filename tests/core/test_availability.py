@@ -23,7 +23,22 @@ from chain.reason import Reason
 from chain.store.memory import MemoryStore
 from chain.store.sqlite import SqliteStore
 from chain.timeline import Timeline
-from tests.support import ALICE, BOB, CAROL, HOME, MALLORY, NOW, World, child, digest, digest_of, honest, root, seal
+from tests.support import (
+    ALICE,
+    BOB,
+    CAROL,
+    HOME,
+    MALLORY,
+    NOW,
+    Clock,
+    World,
+    child,
+    digest,
+    digest_of,
+    honest,
+    root,
+    seal,
+)
 
 YEARS = 3 * 365 * 86_400
 DAY = 86_400
@@ -360,3 +375,25 @@ def test_a_payload_out_of_form_agrees_to_nothing(world: World) -> None:
 
 def test_limits_fit_together() -> None:
     assert view.MAX_LISTED <= view.MAX_COUNTED
+
+
+def test_a_restart_does_not_believe_a_glitch_that_its_ledger_did_not() -> None:
+    day = timeline.MAX_LEAP_MS
+    glitch = [("decided", 40 * day), ("decided", day), ("decided", day + 5)]
+    assert Timeline(glitch).floor == day + 5
+    assert Timeline([("decided", day), ("decided", day + 5)]).floor == day + 5
+
+
+def test_a_clock_set_ahead_sets_no_nonce_free(world: World) -> None:
+    passed = Clock(now=0)
+    tokens = [seal(root(exp=NOW + 3600))]
+    world.authority = world.open(steady=passed)
+    used = world.request(tokens, ALICE, "bank.pay", {"amount": 5}, holder=ALICE.key.thumbprint, request_id="r" * 16)
+    assert world.authority.check(world.caller, tokens, used).allowed
+    world.clock.now = NOW + 23 * 3600  # one reading, believed
+    world.ask(tokens, ALICE)
+    world.clock.now = NOW + 1
+    resumed = world.open(resume=True, steady=passed)
+    assert resumed.check(world.caller, tokens, used).reason is Reason.REPLAY
+    fresh = used.model_copy(update={"request_id": "s" * 16})
+    assert resumed.check(world.caller, tokens, fresh).allowed
