@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,8 +20,22 @@ from chain.identity import keyfile
 
 _DIGEST = 32
 
+_DASHED_ID = re.compile("-[A-Za-z0-9_-]{42}")
+"""An id is base64url, and one in 64 begins with a dash."""
 
-@click.command()
+
+class _TakesId(click.Command):
+    """A command whose argument may look like an option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put an id that begins with a dash where no option is looked for."""
+        ids = [arg for arg in args if _DASHED_ID.fullmatch(arg)]
+        if ids and "--" not in args:
+            args = [*(arg for arg in args if arg not in ids), "--", *ids]
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=_TakesId)
 @click.argument("delegation", metavar="ID|TOKEN")
 @click.option("--reason", "cause", default="", help="Why, for the record.")
 @click.option("--dry-run", is_flag=True, help="Only tell what would fall.")

@@ -344,3 +344,14 @@ def test_a_secret_that_others_can_read_is_not_used(played: Played, service: Serv
     file.chmod(0o600)
     os.utime(file)
     assert "revoked" not in chain(*asked).output
+
+
+@pytest.mark.parametrize("first", ["-", "-h", "-l", "A"])
+def test_an_id_may_begin_with_a_dash(service: Service, first: str) -> None:
+    unknown = first + "A" * (43 - len(first))
+    for arguments in ((unknown, "--dry-run"), ("--dry-run", unknown)):
+        told = chain("revoke", *arguments, *service.as_caller("alice"))
+        assert told.exit_code == 1
+        assert unknown in told.stderr
+    assert chain("revoke", "-h").exit_code == 0
+    assert chain("revoke", "-x", *service.as_caller("alice")).exit_code == 2
