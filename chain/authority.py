@@ -113,8 +113,6 @@ class Authority:
         """Write what is queued and release the store."""
         self._desk.store.close()
 
-    # -- questions ----------------------------------------------------------------------------------------
-
     def check(self, caller: Caller, presented: Presented, request: Request, at_least: int = 0) -> Decision:
         """Decide one call, record the decision, return it. See `begin_check`."""
         return self.begin_check(caller, [(presented, request)], at_least).result()[0]
@@ -185,8 +183,6 @@ class Authority:
         """
         caller.require("ListDelegations")
         return self._desk.lineage.find(caller, query, self._desk.clock())
-
-    # -- changes ------------------------------------------------------------------------------------------
 
     def issue(self, caller: Caller, order: Issue, key: str | None = None) -> Delegated:
         """Issue a root and record it. See `begin_issue`."""
