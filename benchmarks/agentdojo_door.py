@@ -19,10 +19,10 @@ from benchmarks.agentdojo_replay import Verdict
 from benchmarks.service_host import AUTHORITY, PEP, server
 from chain import mint, proof
 from chain.catalog import Catalogue
-from chain.change import Issue
 from chain.client.sync import Client
 from chain.delegation import Delegation
 from chain.key import KeySigner
+from chain.order import Issue
 from chain.principal import Principal
 from chain.request import Request
 

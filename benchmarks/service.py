@@ -34,10 +34,10 @@ from benchmarks import measure
 from benchmarks.service_host import AUTHORITY, EMPTY, PEP, server
 from chain import jcs, mint, proof
 from chain.base64url import b64encode
-from chain.change import Issue
 from chain.client.sync import Client
 from chain.delegation import Delegation
 from chain.key import KeySigner
+from chain.order import Issue
 from chain.v1 import authorization_pb2 as pb
 from chain.v1 import authorization_pb2_grpc as stubs
 from chain.v1 import decision_pb2, delegation_pb2, delegation_pb2_grpc

@@ -34,11 +34,11 @@ from chain.anchor import TrustAnchor
 from chain.authority import Authority
 from chain.caller import Caller, Role, embedded
 from chain.catalog import Catalogue
-from chain.change import Issue, Revoke
 from chain.decision import Decision, Effect
 from chain.errors import ChainError, DeniedError, ExcessError, InvalidTokenError, UnreachableError
 from chain.grant import Grant
 from chain.key import KeySigner, PublicKey, Signer
+from chain.order import Issue, Revoke
 from chain.principal import Principal
 from chain.reason import Reason
 from chain.request import Request

@@ -7,28 +7,34 @@ Each call has a twin, `begin_…`, that returns a Future for servers; the plain 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 
-from chain import change, mint, proof, token
-from chain.base64url import b64encode
-from chain.batch import UNSIGNED, Once
+from chain.approving import Approving
 from chain.caller import Caller
 from chain.catalog import Catalogue
-from chain.change import Issue, Revoke
 from chain.decision import Decision, Effect
-from chain.desk import Chains, Clock, Desk, Entropy, Presented, unanswered
-from chain.errors import ConfigurationError, ForbiddenError, InvalidRequestError, InvalidTokenError
+from chain.desk import Chains, Clock, Desk, Entropy, Presented, unread
+from chain.errors import ConfigurationError, InvalidRequestError
 from chain.explain import Explanation
+from chain.handing import Handing
 from chain.key import PublicKey, Signer
 from chain.ledger import Store
-from chain.pending import Finished, done
+from chain.order import Issue, Revoke
+from chain.pace import Breaker
+from chain.pending import done
+from chain.policies import Policies
 from chain.principal import Principal
-from chain.reason import Reason
 from chain.request import Request
+from chain.roots import Roots
+from chain.signal import Transmitter
+from chain.simulate import Hypothesis, Simulation
 from chain.state import Settings
+from chain.steering import Steering
 from chain.token import Verifier
-from chain.view import Delegated, Enrolled, Page, Query, Revoked, Struck
+from chain.view import Delegated, Enrolled, Page, Query, Revoked
+from chain.watching import Watching
 
 MAX_BATCH = 1_000
 """Checks in one batch."""
@@ -41,6 +47,10 @@ class Authority:
         audience: what proofs for `Delegate` and `Revoke` name.
         issuer: the `iss` of roots made here.
         verifier: anchors and rules.
+        approvals: what people are asked, and say.
+        policies: which policy is active.
+        steering: what is suspended, and what others signal.
+        watch: what happens, and whether a chain still stands.
     """
 
     def __init__(  # noqa: PLR0913 - everything from outside comes in here, by name
@@ -57,6 +67,8 @@ class Authority:
         settings: Settings | None = None,
         steady: Clock | None = None,
         resume: bool = False,
+        breaker: Breaker | None = None,
+        transmitters: Iterable[Transmitter] = (),
     ) -> None:
         """Take over a store.
 
@@ -71,12 +83,15 @@ class Authority:
             settings: defaults to the verifier's profile and labels.
             steady: seconds that pass however the clock is set, so that a wrong one sets no used nonce free.
             resume: accept a clock that lies behind the ledger, and record that; an operator says so once, by hand.
+            breaker: when a holder is slowed down or stopped; without one, never.
+            transmitters: whose signals are taken (`chain.signal`).
 
         Raises:
             ConfigurationError: no anchor, a signer that none trusts, or settings that contradict the rules.
         """
         rules = verifier.rules
-        self._settings = settings or Settings(profile=rules.profile, labels=rules.labels)
+        given = settings or Settings(profile=rules.profile, labels=rules.labels)
+        self._settings = given if given.home is not None else replace(given, home=audience)
         if (self._settings.profile, self._settings.labels) != (rules.profile, rules.labels):
             raise ConfigurationError("settings and verifier differ in profile or labels")
         if not verifier.anchors:
@@ -86,9 +101,16 @@ class Authority:
         self.audience = audience
         self.issuer = issuer
         self.verifier = verifier
-        self._signer = signer
         tools = catalogue or Catalogue()
-        self._desk = Desk(store, verifier, clock, entropy, self._settings, tools, steady=steady, resume=resume)
+        self._desk = Desk(
+            store, verifier, clock, entropy, self._settings, tools, steady=steady, resume=resume, breaker=breaker
+        )
+        self._handing = Handing(self._desk, verifier, audience)
+        self._roots = Roots(self._desk, verifier, signer, issuer, audience)
+        self.approvals = Approving(self._desk, audience)
+        self.policies = Policies(self._desk)
+        self.steering = Steering(self._desk, audience, transmitters)
+        self.watch = Watching(self._desk)
 
     @property
     def garbage(self) -> int:
@@ -135,7 +157,8 @@ class Authority:
             chains: from `chains`, for calls that belong together and are decided in several commits.
 
         Returns:
-            As many decisions as were made. A store that fails, or a clock behind the ledger, makes them denials.
+            As many decisions as were made. A store that fails, a clock behind the ledger, and whatever else cannot be
+            read, makes them denials.
 
         Raises:
             ForbiddenError: the caller may not ask.
@@ -144,14 +167,10 @@ class Authority:
         caller.require("Check")
         if len(calls) > MAX_BATCH:
             raise InvalidRequestError(f"{len(calls)} checks in one batch, more than {MAX_BATCH}")
-        now = self._desk.clock()
-        if at_least > self._desk.store.head:
-            unknown = unanswered(Reason.REVISION_UNKNOWN, f"revision {at_least} is not known here", now)
-            return done([unknown] * len(calls))
-        if chains is None and len(calls) > 1:
-            chains = self.chains()
-        asked = [self._desk.asked(presented, request, now, chains) for presented, request in calls]
-        return self._desk.decide(asked, caller, now, stop)
+        try:
+            return self._desk.begin(calls, caller, at_least, stop, chains)
+        except Exception as error:  # noqa: BLE001 - whatever the decision needs and cannot read, nothing is permitted
+            return done([unread(error, 0.0)] * len(calls))
 
     def chains(self) -> Chains:
         """Return a memory for the chains of one batch: each is resolved once."""
@@ -165,6 +184,15 @@ class Authority:
         """
         caller.require("Explain")
         return self._desk.explain(caller, presented, request)
+
+    def simulate(self, caller: Caller, presented: Presented, request: Request, hypothesis: Hypothesis) -> Simulation:
+        """Decide as things stand, and as they would under a hypothesis. Writes nothing; the holder counts as proven.
+
+        Raises:
+            ForbiddenError: the caller may not ask.
+        """
+        caller.require("Simulate")
+        return self._desk.simulate(presented, request, hypothesis)
 
     def get(self, caller: Caller, digest: bytes) -> Delegated:
         """Return one delegation.
@@ -201,19 +229,16 @@ class Authority:
             InvalidRequestError: the grant or the lifetime is out of bounds.
             InvalidTokenError: the anchor may not grant this.
         """
-        caller.require("Issue")
-        if self._signer is None:
-            raise ForbiddenError("no issuer's key is held here")
-        if not 0 < order.lifetime <= self._settings.max_lifetime:
-            raise InvalidRequestError(f"a lifetime of {order.lifetime} s, above {self._settings.max_lifetime} s")
-        if (wrong := order.grant.fault()) is not None:
-            raise InvalidRequestError(wrong[1], wrong[0])
-        now = self._desk.clock()
-        claims = order.claims(self.issuer, mint.uuid7(now, self._desk.entropy(10)), int(now))
-        text = token.sign(claims, self._signer)
-        chain = self.verifier.verify([text])
-        once = _once(caller, "Issue", key, order.fingerprint())
-        return self._desk.change(change.issuing(chain, text, caller), once, Delegated)
+        return self._roots.begin_issue(caller, order, key)
+
+    def status_list(self, caller: Caller) -> str:
+        """Return the Token Status List of the roots that were issued with a place in it, signed by the issuer.
+
+        Raises:
+            InvalidRequestError: none is published here (`chain.state.Settings.status_list`).
+            ForbiddenError: the caller may not ask.
+        """
+        return self._roots.status_list(caller)
 
     def delegate(
         self, caller: Caller, parent: Presented, child: str, proof_text: str | None = None, key: str | None = None
@@ -239,19 +264,7 @@ class Authority:
             DeniedError: no proof, expired or revoked.
             ForbiddenError: the caller is no agent.
         """
-        caller.require("Delegate")
-        above, tokens = self._desk.resolve(parent)
-        try:
-            chain = self.verifier.verify([*tokens, child])
-        except InvalidTokenError as error:
-            if error.reason in UNSIGNED:  # nothing shows that the parent's holder asked: counted, not recorded
-                self._desk.garbage += 1
-                raise
-            return self._desk.change(change.widening(above, child, error, caller), None, Delegated)
-        request = change.own(proof.DELEGATE, {"child": chain.leaf.id}, self.audience, proof_text, caller)
-        compose = change.delegating(above, chain, (*tokens, child), request, caller)
-        once = _once(caller, "Delegate", key, change.fingerprint(chain.leaf.id))
-        return self._desk.change(compose, once, Delegated)
+        return self._handing.delegate(caller, parent, child, proof_text, key)
 
     def revoke(
         self,
@@ -276,7 +289,7 @@ class Authority:
         dry_run: bool = False,
         key: str | None = None,
     ) -> Future[Revoked]:
-        """Revoke a delegation and everything beneath it.
+        """Revoke a delegation and everything beneath it; or all that bears a name, for good (`Revoke.named`).
 
         It stands when the future is done; what fell is counted in the thread that asks for the result.
 
@@ -289,23 +302,15 @@ class Authority:
             key: idempotency key.
 
         Raises:
-            NotFoundError: no such delegation, or not beneath the agent's own.
+            NotFoundError: no such delegation, or not beneath the agent's own; no key of a principal that is named.
+            InvalidRequestError: a name that cannot be one.
             InvalidTokenError: what the agent presents is not an authentic chain.
             DeniedError: no proof, expired or revoked.
             ForbiddenError: no role of the caller allows it.
         """
-        caller.require("Revoke")
-        chain = self._desk.standing(caller, order.target, standing)
-        target = b64encode(order.target)
-        request = change.own(proof.REVOKE, {"target": target}, self.audience, proof_text, caller)
-        if dry_run:
-            now = self._desk.clock()
-            if chain is not None:
-                change.would_revoke(chain, request, self._desk.live, now)
-            return done(self._desk.lineage.felled(Struck(target, 0, int(now), self._desk.store.head)))
-        compose = change.revoking(order, caller, chain, request)
-        once = _once(caller, "Revoke", key, change.fingerprint(target, order.cause))
-        return Finished(self._desk.change(compose, once, Struck, urgent=True), self._desk.lineage.felled)
+        if order.named is not None:
+            return self.steering.begin_revoke(caller, order, order.named, dry_run=dry_run, key=key)
+        return self._handing.revoke(caller, order, standing, proof_text, key, dry_run=dry_run)
 
     def enrol(
         self,
@@ -339,11 +344,4 @@ class Authority:
             DeniedError: the worker's key has not agreed.
             ForbiddenError: not an operator, and not the agent's own worker with the agent's own owner.
         """
-        caller.require("Enrol")
-        once = _once(caller, "Enrol", key, change.fingerprint(holder.thumbprint, principal.model_dump()))
-        compose = change.enrolling(holder, principal, caller, self.audience, proof_text)
-        return self._desk.change(compose, once, Enrolled)
-
-
-def _once(caller: Caller, method: str, key: str | None, request: bytes) -> Once | None:
-    return None if key is None else Once(caller.name, method, key, request)
+        return self._handing.enrol(caller, holder, principal, key, proof_text)

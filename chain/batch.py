@@ -9,24 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self, cast
+from typing import Any
 
 from chain import records
 from chain.caller import Caller
+from chain.case import Verdict
 from chain.catalog import Tool
-from chain.check import Verdict, check
-from chain.decision import Decision, Effect, Finding, decided
-from chain.delegation import Chain, Delegation
-from chain.errors import ChainError, ConflictError
-from chain.ledger import Durability, Record, Store, encode
+from chain.check import check
+from chain.decision import Awaited, Decision, Effect, Finding, decided
+from chain.delegation import Chain
+from chain.errors import StoreError
+from chain.ledger import Durability, Store
 from chain.live import Live
 from chain.reason import Reason
 from chain.request import Request
-from chain.row import DelegationRow, NonceRow, ReplyRow, Write
-
-REPLY_LIFETIME = 24 * 3600
-"""Seconds an idempotency key is remembered."""
-
+from chain.row import Write
+from chain.writing import Moment, Writing
 
 _BEFORE_SIGNATURES = frozenset(
     {Reason.TOKEN_TOO_LARGE, Reason.TOKEN_MALFORMED, Reason.HEADER_UNSUPPORTED, Reason.JTI_DUPLICATE}
@@ -46,106 +44,6 @@ UNPROVEN = frozenset(
     reason for reason in Reason if Reason.PROOF_MISSING.number <= reason.number <= Reason.REPLAY.number
 )
 """Faults that leave open whether the caller is the leaf's holder."""
-
-
-class Moment(NamedTuple):
-    """The one instant that a batch is decided for.
-
-    Attributes:
-        now: seconds since the epoch.
-        ms: the same in milliseconds, for the record; never before the ledger's time (chain/timeline.py).
-    """
-
-    now: float
-    ms: int
-
-
-class Writing:
-    """A write being composed: records in order, and the rows they bring."""
-
-    __slots__ = ("_admitted", "_first", "_store", "at", "live", "write")
-
-    def __init__(self, first: int, at: Moment, live: Live, store: Store) -> None:
-        self._first = first
-        self._store = store
-        self.at = at
-        self.live = live
-        self.write = Write([])
-        self._admitted: list[Delegation] = []
-
-    @property
-    def revision(self) -> int:
-        """The revision that the next record gets."""
-        return self._first + len(self.write.records)
-
-    def record(self, kind: str, body: dict[str, Any]) -> int:
-        """Append a record and return its revision."""
-        revision = self.revision
-        self.write.records.append(encode(Record(revision, kind, self.at.ms, body)))
-        return revision
-
-    def admit(self, chain: Chain, tokens: Sequence[str], kind: str, caller: str) -> Finding | None:
-        """Register every hop that the ledger does not hold yet, root first; the last one as `kind`.
-
-        Returns:
-            A finding where a hop's jti belongs to another token of the same key; then nothing is registered.
-        """
-        unknown = self._unknown(chain)
-        for hop in unknown:
-            name = (hop.claims.iss, hop.claims.jti)
-            owner = self.live.names.get(name) or self._store.named(*name)
-            if owner is not None and owner != hop.digest:
-                detail = "its key used this `jti` for another token"
-                return Finding(reason=Reason.JTI_DUPLICATE, hop=hop.hop, detail=detail)
-        for hop in unknown:
-            body = records.delegation(chain, hop, caller)
-            revision = self.record(kind if hop is chain.leaf else "admitted", body)
-            self.write.delegations.append(_row(chain, hop, tokens[hop.hop], revision))
-            self._remember(hop)
-            self._admitted.append(hop)
-        return None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_rest: object) -> None:
-        """Where it fails midway, forget what was registered, since it will not be written. Nonces stay used."""
-        for hop in self._admitted if kind is not None else ():
-            self.live.registered.drop(hop.digest)
-            self.live.names.drop((hop.claims.iss, hop.claims.jti))
-
-    def _remember(self, hop: Delegation) -> None:
-        name = (hop.claims.iss, hop.claims.jti)
-        self.live.registered.put(hop.digest, name)
-        self.live.names.put(name, hop.digest)
-
-    def _unknown(self, chain: Chain) -> list[Delegation]:
-        """Return the hops that are not registered; where one is, so are its ancestors."""
-        unknown: list[Delegation] = []
-        for hop in reversed(chain.hops):
-            if self.live.registered.get(hop.digest):
-                break
-            if self._store.delegation(hop.digest) is not None:
-                self._remember(hop)
-                break
-            unknown.append(hop)
-        return unknown[::-1]
-
-
-def _row(chain: Chain, hop: Delegation, token: str, revision: int) -> DelegationRow:
-    return DelegationRow(
-        digest=hop.digest,
-        parent=chain.digests[hop.hop - 1] if hop.hop else None,
-        token=token.encode(),
-        issuer=hop.claims.iss,
-        jti=hop.claims.jti,
-        holder=hop.holder,
-        task=chain.facts.txn or "",
-        depth=hop.hop,
-        iat=hop.iat,
-        exp=hop.exp,
-        revision=revision,
-    )
 
 
 @dataclass(slots=True)
@@ -191,7 +89,8 @@ class Deciding:
     """Checks to be decided together, in order, until `stop` is met.
 
     Attributes:
-        durability: SYNCED where one of them may write or act, else WRITTEN (DESIGN.md, durability classes).
+        durability: SYNCED where one of them may write, act or use something up, else WRITTEN (DESIGN.md, durability
+            classes).
     """
 
     __slots__ = ("_asked", "_caller", "_id", "_live", "_moment", "_stop", "_store", "durability")
@@ -213,7 +112,7 @@ class Deciding:
         self._moment = moment
         self._id = new_id
         self._stop = stop
-        reads = all(item.tool.action_class == "read" for item in asked)
+        reads = all(item.tool.action_class == "read" and not _uses_up(item.chain, live) for item in asked)
         self.durability = Durability.WRITTEN if reads else Durability.SYNCED
 
     def prepare(self, first: int) -> Write:
@@ -228,110 +127,72 @@ class Deciding:
     def _decide(self, item: Asked, writing: Writing) -> Decision:
         if item.fault is not None and item.garbage:
             return item.fault
-        if item.fault is not None:
-            findings = item.fault.findings
-        else:
-            findings = self._answer(item, cast("Chain", item.chain), writing)
-        decision = decided(findings, writing.at.now, self._id(), writing.revision)
-        holder = None if item.chain is None else self._live.principal(item.chain.leaf.holder)
-        body = records.decided(decision, item.request, self._caller, item.tool, item.chain, holder)
+        live = self._live
+        verdict = None if item.chain is None else self._answer(item, item.chain, writing)
+        findings = verdict.findings if verdict is not None else item.fault.findings if item.fault is not None else ()
+        shadow = live.settings.shadow
+        told: dict[str, Any] = {"policy": "" if live.policy is None else live.policy.digest}
+        if verdict is not None:
+            told |= {"rules": verdict.rules, "obligations": verdict.obligations}
+            told["awaits"] = self._settle(item, verdict, writing)
+        decision = decided(findings, writing.at.now, self._id(), writing.revision, shadow=shadow, **told)
+        holder = None if item.chain is None else live.principal(item.chain.leaf.holder)
+        body = records.decided(decision, item.request, self._caller, item.tool, item.chain, holder, verdict)
         writing.record("decided", body)
+        writing.fan_out()
+        if verdict is not None and verdict.proven and item.chain is not None and not _held(findings):
+            writing.pace(item.chain.leaf.holder, denied=decision.effect is Effect.DENY and decision.enforced)
         return decision
 
-    def _answer(self, item: Asked, chain: Chain, writing: Writing) -> tuple[Finding, ...]:
-        verdict = check(chain, item.request, self._live, writing.at.now)
-        take(verdict, writing)
+    def _answer(self, item: Asked, chain: Chain, writing: Writing) -> Verdict:
+        tool = self._live.catalogue.tool(item.request.tool)
+        if self.durability is Durability.WRITTEN and tool.action_class != "read":
+            # Another policy came with another catalogue while this was on its way, with too little durability.
+            detail = f"`{item.request.tool}` has become {tool.action_class}; ask again"
+            finding = Finding(reason=Reason.STORE_UNAVAILABLE, hop=None, detail=detail)
+            return Verdict((finding,), writing.at.now, None, proven=False)
+        item.tool = tool
+        try:
+            verdict = check(chain, item.request, self._live, writing.at.now)
+        except Exception as error:  # noqa: BLE001 - a question that cannot be answered is a denial, of this call alone
+            reason = error.reason if isinstance(error, StoreError) else Reason.INTERNAL
+            finding = Finding(reason=reason, hop=None, detail="what the decision needs could not be read")
+            return Verdict((finding,), writing.at.now, None, proven=False)
+        if self.durability is Durability.WRITTEN and verdict.used is not None:
+            detail = "its approval came while it was on its way; ask again"
+            finding = Finding(reason=Reason.STORE_UNAVAILABLE, hop=None, detail=detail)
+            verdict = verdict._replace(findings=(finding, *verdict.findings), used=None)
+        writing.use(verdict)
         if verdict.proven:
             clash = writing.admit(chain, item.tokens, "admitted", self._caller)
             if clash is not None:
-                return (clash, *verdict.findings)
-        return verdict.findings
+                return verdict._replace(findings=(clash, *verdict.findings))
+        return verdict
+
+    @staticmethod
+    def _settle(item: Asked, verdict: Verdict, writing: Writing) -> Awaited | None:
+        """Take what the call costs, or ask people about it; do neither for one that nobody proved to be asking."""
+        if verdict.goes_through:
+            writing.spend(verdict)
+            return None
+        if verdict.want is None or not verdict.proven or item.chain is None:
+            return None
+        if verdict.decision.effect is not Effect.APPROVAL_REQUIRED:
+            return None
+        return writing.ask_people(item.chain, verdict.want, item.chain.leaf.holder)
 
 
-def take(verdict: Verdict, writing: Writing) -> None:
-    """Use up a verdict's nonce, whatever its effect."""
-    nonce = verdict.nonce
-    if nonce is not None:
-        writing.live.use(nonce)
-        writing.write.nonces.append(NonceRow(nonce.digest, nonce.value, nonce.expires))
+_STOPPED = frozenset({Reason.SUSPENDED, Reason.QUARANTINED})
 
 
-@dataclass(frozen=True, slots=True)
-class Once:
-    """An idempotency key: scoped to caller and method, bound to one request."""
-
-    caller: str
-    method: str
-    key: str
-    request: bytes
-
-    def answer(self, row: ReplyRow) -> bytes:
-        """Return the reply that was given.
-
-        Raises:
-            ConflictError: to another request.
-        """
-        if row.request != self.request:
-            raise ConflictError(f"the idempotency key was used for another {self.method}")
-        return row.reply
+def _held(findings: Sequence[Finding]) -> bool:
+    """Tell whether a holder of the chain is held back already: what that refuses is not counted against it."""
+    return any(
+        finding.reason is Reason.RATE_LIMITED or (finding.reason in _STOPPED and finding.hop is not None)
+        for finding in findings
+    )
 
 
-class AnsweredError(Exception):
-    """The change was made before, under the same idempotency key."""
-
-    def __init__(self, reply: bytes) -> None:
-        self.reply = reply
-        super().__init__()
-
-
-class Changing:
-    """One change of state. It is power-safe before it is acknowledged; a revocation waits for nothing else."""
-
-    __slots__ = ("_compose", "_live", "_moment", "_once", "_store", "durability", "outcome", "urgent")
-
-    def __init__(
-        self,
-        compose: Callable[[Writing], bytes | ChainError],
-        once: Once | None,
-        live: Live,
-        store: Store,
-        moment: Callable[[], Moment],
-        *,
-        urgent: bool = False,
-    ) -> None:
-        """Prepare a change.
-
-        Args:
-            compose: makes the change, writes its records, and returns the reply; or the error to raise once the
-                record of the refusal is down.
-            once: the idempotency key, if the caller gave one.
-            live, store, moment: the authority's.
-            urgent: goes before everything that waits.
-        """
-        self._compose = compose
-        self._once = once
-        self._live = live
-        self._store = store
-        self._moment = moment
-        self.urgent = urgent
-        self.durability = Durability.SYNCED
-        self.outcome: bytes | ChainError = b""
-
-    def prepare(self, first: int) -> Write:
-        """Make the change, unless its key was used."""
-        once, at = self._once, self._moment()
-        if once is not None:
-            name = (once.caller, once.method, once.key)
-            prior = self._live.replies.get(name) or self._store.reply(*name)
-            if prior is not None and prior.expires > at.now:
-                raise AnsweredError(once.answer(prior))
-        with Writing(first, at, self._live, self._store) as writing:
-            self.outcome = self._compose(writing)
-        if once is not None and isinstance(self.outcome, bytes):
-            expires = int(writing.at.now) + REPLY_LIFETIME
-            row = ReplyRow(
-                once.caller, once.method, once.key, once.request, self.outcome, writing.revision - 1, expires
-            )
-            writing.write.replies.append(row)
-            self._live.replies.put((once.caller, once.method, once.key), row)
-        return writing.write
+def _uses_up(chain: Chain | None, live: Live) -> bool:
+    """Tell whether a call may spend or use an approval, which has to survive power loss for a read too."""
+    return chain is not None and (chain.stateful or live.approvals.under(chain.root.id))

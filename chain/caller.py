@@ -18,6 +18,7 @@ class Role(StrEnum):
     ISSUER = "issuer"
     AGENT = "agent"
     ENFORCEMENT_POINT = "enforcement_point"
+    APPROVER = "approver"
     AUDITOR = "auditor"
     OPERATOR = "operator"
 
@@ -25,6 +26,8 @@ class Role(StrEnum):
 _AGENTS = frozenset({Role.AGENT, Role.OPERATOR})
 _ASKERS = frozenset({Role.AGENT, Role.ENFORCEMENT_POINT})
 _READERS = frozenset({Role.AGENT, Role.ENFORCEMENT_POINT, Role.ISSUER, Role.AUDITOR, Role.OPERATOR})
+_OVERSEERS = frozenset({Role.AUDITOR, Role.OPERATOR})
+_JUDGES = _OVERSEERS | {Role.APPROVER}
 
 ALLOWED: dict[str, frozenset[Role]] = {
     "Issue": frozenset({Role.ISSUER}),
@@ -37,7 +40,23 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "BatchCheck": _ASKERS,
     "CheckStream": _ASKERS,
     "Explain": _ASKERS | {Role.AUDITOR, Role.OPERATOR},
-    "GetServerInfo": _READERS,
+    "Simulate": _OVERSEERS,
+    "ListApprovals": _JUDGES,
+    "GetApproval": _JUDGES,
+    "ResolveApproval": frozenset({Role.APPROVER}),
+    "ValidatePolicy": _OVERSEERS,
+    "DiffPolicy": _OVERSEERS,
+    "TestPolicy": _OVERSEERS,
+    "ActivatePolicy": frozenset({Role.OPERATOR}),
+    "GetPolicy": _OVERSEERS,
+    "Suspend": frozenset({Role.OPERATOR}),
+    "Resume": frozenset({Role.OPERATOR}),
+    "ListSuspensions": _OVERSEERS,
+    "ReportSignal": frozenset({Role.OPERATOR}),
+    "Watch": _READERS,
+    "GetRevision": _READERS | {Role.APPROVER},
+    "GetStatusList": _READERS,
+    "GetServerInfo": _READERS | {Role.APPROVER},
 }
 """Method -> the roles that may call it. Deny by default."""
 

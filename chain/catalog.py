@@ -7,7 +7,7 @@ agent's own words never lower any of it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, TypeAlias
+from typing import Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
 
@@ -15,6 +15,28 @@ from chain.grant import RESERVED_PREFIX, ActionClass
 from chain.jcs import Json
 
 Sensitivity: TypeAlias = Literal["low", "moderate", "high", "critical"]
+
+
+class AmountOf(BaseModel):
+    """Where a call of a tool says how much money it moves.
+
+    Attributes:
+        argument: name of the argument: an integer, or a decimal as text or number.
+        currency: ISO 4217 code that it is in; or
+        currency_argument: name of the argument that says so.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    argument: str = Field(min_length=1, max_length=256)
+    currency: str | None = Field(default=None, pattern=r"^[A-Z]{3,8}$")
+    currency_argument: str | None = Field(default=None, min_length=1, max_length=256)
+
+    @model_validator(mode="after")
+    def _one_currency(self) -> Self:
+        if (self.currency is None) is (self.currency_argument is None):
+            raise ValueError("an amount has a `currency` or a `currency_argument`")
+        return self
 
 
 class Tool(BaseModel):
@@ -25,6 +47,7 @@ class Tool(BaseModel):
         sensitivity: how much harm a wrong call does.
         target: the system it acts on; None where unknown.
         classification: the least data label that any call touches; None where the catalogue does not say.
+        amount: where a call says how much money it moves; None where it moves none, or nobody says.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
@@ -33,6 +56,7 @@ class Tool(BaseModel):
     sensitivity: Sensitivity = "critical"
     target: str | None = None
     classification: str | None = None
+    amount: AmountOf | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -6,99 +6,55 @@ is refused writes the record of its refusal, uses up its nonce all the same, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from hashlib import sha256
+from collections.abc import Callable, Iterator, Sequence
+from math import ceil
 from typing import TypeAlias
 
 import msgspec
-from msgspec import UNSET
 
 from chain import check as checks
-from chain import enrolment, mint, records
+from chain import enrolment, records, ruling
 from chain.base64url import b64encode
-from chain.batch import Writing, take
 from chain.caller import Caller, Role
-from chain.claims import Audience, Claims, Intent
-from chain.decision import Finding, denied
+from chain.case import Case, Verdict
+from chain.decision import Effect, Finding, denied
 from chain.delegation import Chain
 from chain.errors import ChainError, DeniedError, ExcessError, ForbiddenError, InvalidTokenError
 from chain.grant import Grant
 from chain.key import PublicKey
-from chain.ledger import Durability, Record, encode
 from chain.live import Live
+from chain.order import Revoke
 from chain.principal import Principal
+from chain.proof import DELEGATE
+from chain.reason import Reason
 from chain.request import Request
-from chain.row import EnrolmentRow, RevocationRow, Write
-from chain.timeline import RESUMED
+from chain.row import EnrolmentRow, RevocationRow
+from chain.statuslist import Reference
 from chain.view import Delegated, Enrolled, Struck
+from chain.writing import Writing
 
 Compose: TypeAlias = Callable[[Writing], bytes | ChainError]
 
 _STANDING = (checks.window, checks.revoked)
+
 _HOLDING = (checks.holder,)
 _encode = msgspec.json.encode
 
 
-def fingerprint(*parts: object) -> bytes:
-    """Return the digest that binds an idempotency key to one request."""
-    return sha256(_encode(parts)).digest()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Issue:
-    """A root to be issued.
-
-    Attributes:
-        holder: the first agent's key.
-        grant: what it may do.
-        lifetime: seconds.
-        max_depth: how many hops may follow.
-        audience: who may accept it; None for everybody.
-        sub, owner, task, intent: root facts (TOKEN.md s2).
-    """
-
-    holder: PublicKey
-    grant: Grant
-    lifetime: int
-    max_depth: int = 8
-    audience: Audience | None = None
-    sub: str | None = None
-    owner: str | None = None
-    task: str | None = None
-    intent: Intent | None = None
-
-    def fingerprint(self) -> bytes:
-        """Return the digest of everything asked for."""
-        facts = (self.audience, self.sub, self.owner, self.task, self.intent)
-        return fingerprint(self.holder.thumbprint, self.grant, self.lifetime, self.max_depth, facts)
-
-    def claims(self, issuer: str, jti: str, now: int) -> Claims:
-        """Return the root's claims."""
-        return mint.root_claims(
-            self.grant,
-            self.holder,
-            issuer=issuer,
-            jti=jti,
-            now=now,
-            lifetime=self.lifetime,
-            max_depth=self.max_depth,
-            audience=UNSET if self.audience is None else self.audience,
-            sub=self.sub or UNSET,
-            owner=self.owner or UNSET,
-            txn=self.task or UNSET,
-            intent=self.intent or UNSET,
-        )
-
-
-def issuing(chain: Chain, token: str, caller: Caller) -> Compose:
-    """Register a root that was just signed."""
+def issuing(chain: Chain, token: str, caller: Caller, listed: Reference | None = None) -> Compose:
+    """Register a root that was just signed, in its place of the status list, if the policy lets it be made."""
 
     def compose(writing: Writing) -> bytes | ChainError:
-        clash = writing.admit(chain, [token], "issued", caller.name)
-        if clash is not None:
-            return DeniedError(denied(clash, at=writing.at.now))
-        return _encode(Delegated.of(chain, token, writing.revision - 1))
+        verdict = _handover(chain, writing)
+        clash = None if verdict.findings else writing.admit(chain, [token], "issued", caller.name)
+        if verdict.findings or clash is not None:
+            findings = [*verdict.findings, *([] if clash is None else [clash])]
+            return _refuse("Issue", chain.leaf.id, chain, findings, writing, caller, verdict)
+        revision = writing.revision - 1
+        if listed is not None:
+            writing.stand(writing.live.place(listed.idx, chain.leaf, revision))
+        _approved(chain, verdict, writing)
+        return _encode(Delegated.of(chain, token, revision))
 
     return compose
 
@@ -130,28 +86,21 @@ def delegating(parent: Chain, chain: Chain, tokens: Sequence[str], request: Requ
 
     def compose(writing: Writing) -> bytes | ChainError:
         findings = list(_standing(chain, request, writing))
-        findings += _holding(parent, request, writing)
+        findings += _holding(parent, request, writing) or _crowded(parent, writing)
+        verdict = None if findings else _handover(chain, writing)
+        if verdict is not None:
+            findings += verdict.findings
         clash = None if findings else writing.admit(chain, tokens, "delegated", caller.name)
         if clash is not None:
             findings.append(clash)
         if findings:
-            return _refuse("Delegate", chain.leaf.id, parent, findings, writing, caller)
-        return _encode(Delegated.of(chain, tokens[-1], writing.revision - 1))
+            return _refuse("Delegate", chain.leaf.id, parent, findings, writing, caller, verdict, chain)
+        revision = writing.revision - 1
+        _approved(chain, verdict, writing)
+        writing.fan_out()
+        return _encode(Delegated.of(chain, tokens[-1], revision))
 
     return compose
-
-
-@dataclass(frozen=True, slots=True)
-class Revoke:
-    """A delegation to be revoked, with all beneath it.
-
-    Attributes:
-        target: its digest.
-        cause: why, for the record.
-    """
-
-    target: bytes
-    cause: str = ""
 
 
 def revoking(order: Revoke, caller: Caller, standing: Chain | None, request: Request) -> Compose:
@@ -174,7 +123,7 @@ def revoking(order: Revoke, caller: Caller, standing: Chain | None, request: Req
         revision = writing.record("revoked", records.revoked(target, order.cause, caller.name))
         writing.live.revoke(order.target)
         writing.write.revocations.append(RevocationRow(order.target, revision, writing.at.ms))
-        return _encode(Struck(target, revision, int(writing.at.now), until))
+        return _encode(Struck("delegation", (target,), revision, int(writing.at.now), until))
 
     return compose
 
@@ -211,6 +160,8 @@ def enrolling(key: PublicKey, principal: Principal, caller: Caller, audience: st
                 return ForbiddenError("an agent enrols workers under its own id, with its own owner")
             if writing.live.principal(key.thumbprint) is not None:
                 return ForbiddenError("the key is enrolled already")
+            if (stopped := next(_held(own, writing), None)) is not None:
+                return DeniedError(denied(stopped, at=writing.at.now))
             try:
                 enrolment.require(proof_text, key, principal.id, own, audience=audience, now=writing.at.now)
             except DeniedError as error:
@@ -223,27 +174,20 @@ def enrolling(key: PublicKey, principal: Principal, caller: Caller, audience: st
     return compose
 
 
-@dataclass(frozen=True, slots=True)
-class Resuming:
-    """The record of an operator's word that the clock is right and the ledger's time was not.
-
-    Attributes:
-        now, was: milliseconds, by the clock and by the ledger.
-        durability: as every change.
-    """
-
-    now: int
-    was: int
-    durability: Durability = Durability.SYNCED
-
-    def prepare(self, first: int) -> Write:
-        """Say what to write."""
-        return Write([encode(Record(first, RESUMED, self.now, {"was": self.was}))])
-
-
 def own(tool: str, arguments: dict[str, str], audience: str, proof_text: str | None, caller: Caller) -> Request:
     """Return the request for one of the authority's own tools (`chain.proof.DELEGATE`, `chain.proof.REVOKE`)."""
     return Request(tool=tool, arguments=arguments, audience=audience, proof=proof_text, holder=caller.proven_holder)
+
+
+def _held(holder: str, writing: Writing) -> Iterator[Finding]:
+    """Yield what keeps an agent from enrolling anybody: to make workers is no read."""
+    live, now = writing.live, writing.at.now
+    if ("holder", holder) in live.controls.struck:
+        yield Finding(reason=Reason.REVOKED, hop=None, detail="all that the agent holds was revoked")
+    for one in (*live.controls.around(None, None), *live.stopped(holder, now)):
+        if one.at(now):
+            reason = Reason.SUSPENDED if one.mode == "suspended" else Reason.QUARANTINED
+            yield Finding(reason=reason, hop=None, detail=f"{one.words}, and enrolling is no read")
 
 
 def _standing(chain: Chain, request: Request, writing: Writing) -> tuple[Finding, ...]:
@@ -252,13 +196,76 @@ def _standing(chain: Chain, request: Request, writing: Writing) -> tuple[Finding
 
 def _holding(chain: Chain, request: Request, writing: Writing) -> tuple[Finding, ...]:
     verdict = checks.check(chain, request, writing.live, writing.at.now, _HOLDING)
-    take(verdict, writing)
+    writing.use(verdict)
     return verdict.findings
 
 
+def _crowded(parent: Chain, writing: Writing) -> tuple[Finding, ...]:
+    """Say where a holder that was proven has made as many hops as it may have under way."""
+    leaf, live = parent.leaf, writing.live
+    wait = live.pace.crowded(live.actor(leaf.holder), writing.at.now)
+    if wait <= 0:
+        return ()
+    detail = f"too many of its delegations have not ended; again in {ceil(wait)} s"
+    return (Finding(reason=Reason.RATE_LIMITED, hop=leaf.hop, detail=detail),)
+
+
+def _handover(chain: Chain, writing: Writing) -> Verdict:
+    """Ask the policy about the last hop of a chain, and people where it says so.
+
+    What they are asked about is who gets what for how long, and not the token: that may be signed anew until they have
+    answered. A root that is only being issued has no digest yet, and is asked about with all that it states.
+    """
+    leaf = chain.leaf
+    arguments = {
+        "holder": leaf.holder,
+        "grant": msgspec.to_builtins(Grant(tools=leaf.grant.tools, limits=leaf.grant.limits)),
+        "max_depth": leaf.claims.del_max_depth,
+        "lifetime": leaf.exp - leaf.iat,
+        "audience": sorted(leaf.audience or ()),
+    }
+    if not leaf.hop:
+        arguments |= {name: fact for name, fact in chain.facts._asdict().items() if fact is not None}
+    request = Request.model_construct(tool=DELEGATE, arguments=arguments)
+    case = Case(chain, request, writing.live, writing.at.now, handover=True)
+    for question in (checks.revoked, checks.suspended, ruling.handover, ruling.approval):
+        question(case)
+    return case.verdict()
+
+
+def _approved(chain: Chain, verdict: Verdict | None, writing: Writing) -> None:
+    """Note that people approved a hop, which uses their approval up."""
+    if verdict is None or verdict.used is None:
+        return
+    leaf = chain.leaf
+    writing.spend(verdict, leaf.id)
+    writing.approve_hop(leaf)
+
+
 def _refuse(
-    what: str, target: str, chain: Chain, findings: list[Finding], writing: Writing, caller: Caller
+    what: str,
+    target: str,
+    chain: Chain,
+    findings: list[Finding],
+    writing: Writing,
+    caller: Caller,
+    verdict: Verdict | None = None,
+    whole: Chain | None = None,
 ) -> ChainError:
+    """Record a change that is not made, ask people where they could still permit it, and return its error.
+
+    Args:
+        what, target, caller: who asked for what.
+        chain: under which it was asked.
+        findings: against it.
+        writing: takes the record.
+        verdict: of the policy on a hop, where it was asked.
+        whole: the chain with that hop; `chain` where it is absent.
+    """
     decision = denied(*findings, at=writing.at.now)
+    if verdict is not None and verdict.want is not None and decision.effect is Effect.APPROVAL_REQUIRED:
+        asker = chain.leaf.holder if whole is not None else ""
+        awaits = writing.ask_people(whole or chain, verdict.want, asker)
+        decision = decision.model_copy(update={"awaits": awaits})
     writing.record("refused", records.refused(what, target, chain, decision.reason, decision.hop, caller.name))
     return DeniedError(decision)

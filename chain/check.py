@@ -8,72 +8,21 @@ earlier question refused; what is missing or unknown is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from math import ceil
 
-from chain import proof
+from chain import proof, ruling
+from chain.case import Case, Question, Verdict
 from chain.containment import brief
-from chain.decision import Decision, Finding, decided
+from chain.control import Suspension
 from chain.delegation import Chain, Delegation
 from chain.errors import clip
-from chain.grant import rank, within_purpose
+from chain.grant import within_purpose
 from chain.key import PublicKey
 from chain.reason import Reason
 from chain.request import Request
-from chain.state import MAX_LIFETIME, MAX_SKEW, Nonce, State
-
-NONCE_MARGIN = 2
-"""Seconds a nonce is remembered beyond its use, because an authority's clock may step back by one."""
-
-MAX_FINDINGS = 64
-"""Findings of one decision: the first is the reason, and a hostile request must not choose how long a record is."""
+from chain.state import MARGIN, MAX_LIFETIME, MAX_SKEW, Nonce, State
 
 _MISSING = object()
-
-
-class Verdict(NamedTuple):
-    """A decision, and what must be committed for it to stand.
-
-    Attributes:
-        findings: the faults of every hop, the first `MAX_FINDINGS`; none means ALLOW.
-        at: seconds, the instant of the decision.
-        nonce: used up, whatever the effect.
-        proven: whether the caller was shown to be the leaf's holder; only then is a chain registered.
-    """
-
-    findings: tuple[Finding, ...]
-    at: float
-    nonce: Nonce | None
-    proven: bool
-
-    @property
-    def decision(self) -> Decision:
-        """The answer, not yet recorded."""
-        return decided(self.findings, self.at)
-
-
-class _Case:
-    """One call while it is being decided."""
-
-    __slots__ = ("chain", "findings", "nonce", "now", "proven", "request", "state", "tool")
-
-    def __init__(self, chain: Chain, request: Request, state: State, now: float) -> None:
-        self.chain = chain
-        self.request = request
-        self.state = state
-        self.now = now
-        self.tool = state.catalogue.tool(request.tool)
-        self.nonce: Nonce | None = None
-        self.proven = False
-        self.findings: list[Finding] = []
-
-    def against(self, reason: Reason, hop: int | None, detail: str) -> None:
-        """Add a finding; beyond `MAX_FINDINGS` one more says nothing new."""
-        if len(self.findings) < MAX_FINDINGS:
-            self.findings.append(Finding(reason=reason, hop=hop, detail=clip(detail)))
-
-
-Question: TypeAlias = Callable[[_Case], None]
 
 
 def check(
@@ -89,15 +38,16 @@ def check(
         questions: fewer than all, for the authority's own tools; a tool call is asked them all.
 
     Returns:
-        ALLOW where no question of any hop found anything against it, else DENY.
+        ALLOW where no question of any hop found anything against it; APPROVAL_REQUIRED where all that was found is
+        that people have to approve it first; else DENY. With it, what has to be committed for that to stand.
     """
-    case = _Case(chain, request, state, now)
+    case = Case(chain, request, state, now)
     for question in QUESTIONS if questions is None else questions:
         question(case)
-    return Verdict(tuple(case.findings), now, case.nonce, case.proven)
+    return case.verdict()
 
 
-def window(case: _Case) -> None:
+def window(case: Case) -> None:
     """Every hop: issued by now, not expired, not too long-lived (AAT-01 I3)."""
     now, latest, ceiling = case.now, case.now + MAX_SKEW, min(case.state.settings.max_lifetime, MAX_LIFETIME)
     for hop in case.chain.hops:
@@ -109,7 +59,7 @@ def window(case: _Case) -> None:
             case.against(Reason.LIFETIME_EXCEEDED, hop.hop, f"lives {hop.exp - hop.iat} s, above {ceiling} s")
 
 
-def audience(case: _Case) -> None:
+def audience(case: Case) -> None:
     """Every hop: bound to nobody, or to the enforcement point that asks."""
     asked = case.request.audience
     for hop in case.chain.hops:
@@ -121,7 +71,7 @@ def audience(case: _Case) -> None:
             case.against(Reason.AUDIENCE_MISMATCH, hop.hop, f"not meant for `{asked}`")
 
 
-def capability(case: _Case) -> None:
+def capability(case: Case) -> None:
     """Every hop grants tool and arguments: not the leaf alone, so that the conjunction holds whatever I4 missed."""
     tool, arguments = case.request.tool, case.request.arguments
     count = len(arguments)
@@ -138,14 +88,14 @@ def capability(case: _Case) -> None:
                     _refuse_argument(case, hop, name, value)
 
 
-def _closed(case: _Case, hop: Delegation) -> None:
+def _closed(case: Case, hop: Delegation) -> None:
     """Name each argument that a closed grant does not (AAT-01 s3.3)."""
     for name in sorted(case.request.arguments.keys() - hop.grant.tools[case.request.tool].keys()):
         detail = f"`{case.request.tool}` argument `{clip(name, 80)}` is not granted"
         case.against(Reason.ARGUMENT_NOT_GRANTED, hop.hop, detail)
 
 
-def _refuse_argument(case: _Case, hop: Delegation, name: str, value: object) -> None:
+def _refuse_argument(case: Case, hop: Delegation, name: str, value: object) -> None:
     rule = hop.grant.tools[case.request.tool][name]
     subject = f"`{case.request.tool}` argument `{name}`"
     if value is _MISSING:
@@ -154,7 +104,7 @@ def _refuse_argument(case: _Case, hop: Delegation, name: str, value: object) -> 
         case.against(Reason.CONSTRAINT_VIOLATED, hop.hop, f"{subject} is not what is granted: {brief(rule)}")
 
 
-def holder(case: _Case) -> None:
+def holder(case: Case) -> None:
     """The caller is the leaf's holder: by the channel, or by a proof for exactly this call (I6)."""
     leaf, request, before = case.chain.leaf, case.request, len(case.findings)
     if leaf.key is None or leaf.claims.cnf.extended:
@@ -170,7 +120,7 @@ def holder(case: _Case) -> None:
     case.proven = len(case.findings) == before
 
 
-def _proof(case: _Case, text: str, key: PublicKey) -> None:
+def _proof(case: Case, text: str, key: PublicKey) -> None:
     leaf, request = case.chain.leaf, case.request
     profile = case.state.settings.profile
     try:
@@ -190,35 +140,65 @@ def _proof(case: _Case, text: str, key: PublicKey) -> None:
     ):
         case.against(reason, leaf.hop, detail)
     last = min(claims.iat, int(case.now) + proof.WINDOW)  # one from the far future is not remembered for ever
-    _use(case, Nonce(leaf.digest, claims.jti, last + proof.WINDOW + NONCE_MARGIN))
+    _use(case, Nonce(leaf.digest, claims.jti, last + proof.WINDOW + MARGIN))
 
 
-def _single_use(case: _Case) -> None:
+def _single_use(case: Case) -> None:
     leaf, request_id = case.chain.leaf, case.request.request_id
     if request_id is None:
         case.against(Reason.REQUEST_ID_MISSING, leaf.hop, "a write or act over the channel needs a single-use id")
     else:
-        _use(case, Nonce(leaf.digest, f"request:{request_id}", leaf.exp + NONCE_MARGIN))
+        _use(case, Nonce(leaf.digest, f"request:{request_id}", leaf.exp + MARGIN))
 
 
-def _use(case: _Case, nonce: Nonce) -> None:
+def _use(case: Case, nonce: Nonce) -> None:
     if case.state.seen(nonce.digest, nonce.value):
         case.against(Reason.REPLAY, case.chain.leaf.hop, "used before")
     else:
         case.nonce = nonce
 
 
-def revoked(case: _Case) -> None:
-    """Every hop: neither it nor, by this loop, any ancestor was revoked."""
+def revoked(case: Case) -> None:
+    """Every hop: neither it nor any ancestor was revoked, by itself, by its holder, task, signing key or issuer."""
     gone = case.state.revoked
-    if gone.isdisjoint(case.chain.digests):
+    if not gone.isdisjoint(case.chain.digests):
+        for hop in case.chain.hops:
+            if hop.digest in gone:
+                case.against(Reason.REVOKED, hop.hop, "revoked")
+    for place, words in case.state.controls.strikes(case.chain):
+        case.against(Reason.REVOKED, place, words)
+
+
+def suspended(case: Case) -> None:
+    """Every hop's holder, the task, the tool and everything: not suspended, and not quarantined beyond reading."""
+    controls = case.state.controls
+    if not controls.suspensions:
         return
+    for suspension in controls.around(case.chain.facts.txn, case.request.tool):
+        _stopped(case, suspension, None)
     for hop in case.chain.hops:
-        if hop.digest in gone:
-            case.against(Reason.REVOKED, hop.hop, "revoked")
+        for suspension in case.state.stopped(hop.holder, case.now):
+            _stopped(case, suspension, hop.hop)
 
 
-def enrolled(case: _Case) -> None:
+def _stopped(case: Case, suspension: Suspension, hop: int | None) -> None:
+    if not suspension.at(case.now):
+        return
+    if suspension.mode == "suspended":
+        case.against(Reason.SUSPENDED, hop, suspension.words)
+    elif case.handover or case.tool.action_class != "read":
+        what = "handing on" if case.handover else f"`{case.request.tool}`"
+        case.against(Reason.QUARANTINED, hop, f"{suspension.words}, and {what} is no read")
+
+
+def rate(case: Case) -> None:
+    """The leaf's holder asks no more often than it may."""
+    wait = case.state.rested(case.chain.leaf.holder, case.now)
+    if wait > 0:
+        case.against(Reason.RATE_LIMITED, case.chain.leaf.hop, f"too many calls; again in {ceil(wait)} s")
+
+
+def enrolled(case: Case) -> None:
     """Every hop of a chain that writes or acts: its holder is somebody (TOKEN.md s2)."""
     if case.tool.action_class == "read" or not case.state.settings.require_enrolment:
         return
@@ -229,7 +209,7 @@ def enrolled(case: _Case) -> None:
             case.against(Reason.HOLDER_UNKNOWN, hop.hop, detail)
 
 
-def action_class(case: _Case) -> None:
+def action_class(case: Case) -> None:
     """Every hop grants the tool's class; `act` implies neither of the others."""
     asked = case.tool.action_class
     for hop in case.chain.hops:
@@ -237,21 +217,18 @@ def action_class(case: _Case) -> None:
             case.against(Reason.CLASS_NOT_GRANTED, hop.hop, f"`{case.request.tool}` is {asked}, which is not granted")
 
 
-def classification(case: _Case) -> None:
+def classification(case: Case) -> None:
     """Every hop reaches the data's label; the higher of catalogue and enforcement point counts, none is highest."""
-    labels = case.state.settings.labels
-    highest = len(labels) - 1
-    stated = [label for label in (case.tool.classification, case.request.classification) if label is not None]
-    ranks = [rank(label, labels) for label in stated]
-    asked = max((highest if place is None else place for place in ranks), default=highest)
+    labels, asked = case.state.settings.labels, case.label
     for hop in case.chain.hops:
         if hop.rank is not None and asked > hop.rank:
-            source = "" if stated else ", since nobody says what it touches"
+            said = case.tool.classification or case.request.classification
+            source = "" if said else ", since nobody says what it touches"
             detail = f"data is `{labels[asked]}`{source}; granted is up to `{labels[hop.rank]}`"
             case.against(Reason.CLASSIFICATION_EXCEEDED, hop.hop, detail)
 
 
-def purpose(case: _Case) -> None:
+def purpose(case: Case) -> None:
     """Every hop's purposes cover the declared one."""
     declared = case.request.purpose
     for hop in case.chain.hops:
@@ -263,7 +240,7 @@ def purpose(case: _Case) -> None:
             case.against(Reason.PURPOSE_MISMATCH, hop.hop, f"`{declared}` lies under none of the purposes granted")
 
 
-def intent(case: _Case) -> None:
+def intent(case: Case) -> None:
     """The declared instruction is the one that started the task."""
     bound, declared = case.chain.facts.intent, case.request.intent
     if bound is None:
@@ -274,28 +251,22 @@ def intent(case: _Case) -> None:
         case.against(Reason.INTENT_MISMATCH, 0, "the declared instruction is not the one that started the task")
 
 
-def kept_elsewhere(case: _Case) -> None:
-    """Every hop: no approval, budget or status list, whose state nobody keeps here (TOKEN.md s2)."""
-    for hop in case.chain.hops:
-        if hop.approval:
-            case.against(Reason.STATE_UNAVAILABLE, hop.hop, "needs approvals that are not kept here")
-        if hop.budget is not None:
-            case.against(Reason.STATE_UNAVAILABLE, hop.hop, "has a budget that is not kept here")
-        if hop.claims.status:
-            case.against(Reason.STATE_UNAVAILABLE, hop.hop, "has a status list that is not read here")
-
-
 QUESTIONS: tuple[Question, ...] = (
     window,
     audience,
     capability,
     holder,
     revoked,
+    suspended,
+    rate,
     enrolled,
     action_class,
     classification,
     purpose,
     intent,
-    kept_elsewhere,
+    ruling.home,
+    ruling.policy,
+    ruling.approval,
+    ruling.budget,
 )
 """TOKEN.md s4, from the window on; the documentation's table is drawn from here."""

@@ -24,6 +24,9 @@ MAX_CLAUSES = 256
 FEW = 8
 """Values that are compared one by one; more are put into a set first."""
 
+SHOWN = 32
+"""Values of one list that are told in words: a long one must not make a denial costly, which says it at every hop."""
+
 Integer: TypeAlias = Annotated[int, msgspec.Meta(ge=-jcs.MAX_INTEGER, le=jcs.MAX_INTEGER)]
 Number: TypeAlias = Integer | float
 Scalar: TypeAlias = str | bool | Integer | float | None
@@ -106,7 +109,9 @@ class _Values(Constraint, frozen=True):
                 jcs.check(item)
 
     def _listed(self) -> str:
-        return ", ".join(map(_text, self._items()))
+        items = self._items()
+        more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
+        return ", ".join(map(_text, items[:SHOWN])) + more
 
 
 class OneOf(_Values, frozen=True, tag="one_of"):

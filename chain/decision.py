@@ -52,6 +52,26 @@ class Obligation(BaseModel):
     parameters: dict[str, Any] = {}
 
 
+class Awaited(BaseModel):
+    """The request for approval that a call waits for (AuthZEN Access Request and Approval profile: names).
+
+    Attributes:
+        request_id: names it; people find it under this id.
+        binding: hash of the very action that they are asked about.
+        expires_at: seconds; after it nobody can approve it, nor use its approval.
+        threshold: how many distinct people it takes, by the strictest gate.
+        approvals: how many have approved so far.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    request_id: str
+    binding: str
+    expires_at: int
+    threshold: int
+    approvals: int = 0
+
+
 class Decision(BaseModel):
     """What was decided, and why.
 
@@ -64,6 +84,11 @@ class Decision(BaseModel):
         id: names the decision in the ledger; empty where nothing was recorded.
         revision: of the ledger record; 0 where nothing was recorded.
         at: seconds, the one instant that it was decided for.
+        enforced: False where the denial is in shadow: an enforcement point that knows of shadow mode lets the call
+            through, and any other stops it.
+        policy: digest of the bundle that was asked, base64url; empty where none is active.
+        rules: ids of the policy's rules that determined its answer to the call.
+        awaits: the request that people have to approve; None unless the effect is APPROVAL_REQUIRED.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -76,6 +101,10 @@ class Decision(BaseModel):
     id: str = ""
     revision: int = 0
     at: float = 0.0
+    enforced: bool = True
+    policy: str = ""
+    rules: tuple[str, ...] = ()
+    awaits: Awaited | None = None
 
     @property
     def allowed(self) -> bool:
@@ -87,9 +116,9 @@ class Decision(BaseModel):
         return self.allowed
 
     def without_details(self) -> Decision:
-        """Return the same decision with each finding's general meaning in place of what was granted."""
+        """Return the same decision without rules, and with each finding's general meaning for what was granted."""
         told = tuple(finding.model_copy(update={"detail": finding.reason.meaning}) for finding in self.findings)
-        return self.model_copy(update={"findings": told})
+        return self.model_copy(update={"findings": told, "rules": ()})
 
     def require(self) -> None:
         """Return where allowed, else raise.
@@ -106,25 +135,44 @@ class Decision(BaseModel):
         return f"{self.effect.value}: " + "; ".join(map(str, self.findings))
 
 
-def decided(findings: tuple[Finding, ...], at: float, name: str = "", revision: int = 0) -> Decision:
-    """Return ALLOW where nothing was found, else a denial whose reason is the first finding's.
+def shadowed(findings: tuple[Finding, ...] | list[Finding], shadow: frozenset[Reason]) -> bool:
+    """Tell whether nothing stops a call: no finding, or none that is not in shadow."""
+    return all(finding.reason in shadow for finding in findings)
+
+
+def decided(
+    findings: tuple[Finding, ...],
+    at: float,
+    name: str = "",
+    revision: int = 0,
+    *,
+    shadow: frozenset[Reason] = frozenset(),
+    obligations: tuple[Obligation, ...] = (),
+    **told: Any,  # noqa: ANN401 - members of `Decision`, which checks them
+) -> Decision:
+    """Return ALLOW where nothing was found, APPROVAL_REQUIRED where people could still permit it, else a denial.
 
     Args:
-        findings: in the order of the questions.
+        findings: in the order of the questions; the first that no approval could lift is the reason.
         at: seconds.
         name, revision: of the record, where there is one.
+        shadow: reasons that are not enforced.
+        obligations: of the permission, where there is one.
+        told: more of what the decision says: policy, rules, awaits.
     """
+    told |= {"id": name, "revision": revision, "at": at}
     if not findings:
-        return Decision(effect=Effect.ALLOW, reason=Reason.ALLOWED, id=name, revision=revision, at=at)
-    first = findings[0]
+        return Decision(effect=Effect.ALLOW, reason=Reason.ALLOWED, obligations=obligations, **told)
+    stops = [finding for finding in findings if finding.reason not in shadow] or findings
+    final = next((finding for finding in stops if finding.reason is not Reason.APPROVAL_REQUIRED), None)
+    first = stops[0] if final is None else final
     return Decision(
-        effect=Effect.DENY,
+        effect=Effect.APPROVAL_REQUIRED if final is None else Effect.DENY,
         reason=first.reason,
         hop=first.hop,
         findings=findings,
-        id=name,
-        revision=revision,
-        at=at,
+        enforced=not shadowed(findings, shadow),
+        **told,
     )
 
 

@@ -42,7 +42,8 @@ class Delegation:
         iat, exp: seconds.
         audience: who may accept it, or None for everybody.
         classes, rank, purposes: limits, each None where absent; `rank` is the label's place in the order.
-        budget, approval: limits that need state kept elsewhere.
+        budget, approval: limits whose state the chain's `home` keeps.
+        signer: thumbprint of the key that signed it; empty where it was only decoded.
     """
 
     __slots__ = (
@@ -61,6 +62,7 @@ class Delegation:
         "key",
         "purposes",
         "rank",
+        "signer",
     )
 
     def __init__(
@@ -70,8 +72,10 @@ class Delegation:
         entry: Entry | None,
         key: PublicKey | None,
         labels: tuple[str, ...] = LABELS,
+        signer: str = "",
     ) -> None:
         self.digest = digest
+        self.signer = signer
         self.claims = claims
         self.entry = entry
         self.key = key
@@ -96,6 +100,11 @@ class Delegation:
     def extended(self) -> bool:
         """Whether the token carries our entry type."""
         return isinstance(self.entry, ExtendedEntry)
+
+    @property
+    def stateful(self) -> bool:
+        """Whether it has a budget, a gate or a status list."""
+        return self.budget is not None or bool(self.approval) or bool(self.claims.status)
 
     @property
     def id(self) -> str:
@@ -149,9 +158,10 @@ class Chain:
         facts: what the root says of the chain.
         issuer: the root's `iss`; with `facts.sub` it names the principal on whose behalf.
         expires: the earliest expiry of any hop, seconds.
+        stateful: whether any hop has a budget, a gate or a status list, so that somebody has to keep its state.
     """
 
-    __slots__ = ("digests", "expires", "facts", "hops", "issuer")
+    __slots__ = ("digests", "expires", "facts", "hops", "issuer", "stateful")
 
     def __init__(self, last: Delegation, parent: Chain | None = None) -> None:
         """Add one verified delegation to a chain, or begin one with its root."""
@@ -161,12 +171,14 @@ class Chain:
             self.expires = last.exp
             self.issuer = last.claims.iss
             self.facts = _facts(last)
+            self.stateful = last.stateful
         else:
             self.hops = (*parent.hops, last)
             self.digests = (*parent.digests, last.digest)
             self.expires = min(parent.expires, last.exp)
             self.issuer = parent.issuer
             self.facts = parent.facts
+            self.stateful = parent.stateful or last.stateful
 
     @property
     def root(self) -> Delegation:

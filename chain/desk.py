@@ -14,25 +14,34 @@ from typing import TypeAlias, TypeVar
 import msgspec
 
 from chain import check as checks
+from chain import counterfactual
 from chain import explain as explaining
+from chain import simulate as simulating
+from chain.anchor import Ceiling
+from chain.applied import Situation
 from chain.base64url import b64encode
-from chain.batch import AnsweredError, Asked, Changing, Deciding, Moment, Once
+from chain.batch import Asked, Deciding
 from chain.caller import Caller, Role
 from chain.catalog import Catalogue
-from chain.change import Compose, Resuming
+from chain.change import Compose
 from chain.decision import Decision, Effect, Finding, denied, refused
 from chain.delegation import Chain
 from chain.errors import ChainError, ForbiddenError, InvalidTokenError, NotFoundError, StoreError
-from chain.explain import Explanation
+from chain.explain import Explanation, agents_may_see, all_may_see
 from chain.ledger import Store, decode
 from chain.lineage import Lineage
 from chain.live import Live
-from chain.pending import then
+from chain.once import AnsweredError, Changing, Once
+from chain.pace import Breaker
+from chain.pending import done, then
+from chain.policies import restored
 from chain.reason import Reason
 from chain.request import Request
+from chain.simulate import AS_IT_IS, Hypothesis, Simulation, Supposed
 from chain.state import Settings
-from chain.timeline import REPLAYED, RESUMED, Timeline
+from chain.timeline import REPLAYED, RESUMED, Resuming, Timeline
 from chain.token import Verifier
+from chain.writing import Moment
 
 Presented: TypeAlias = Sequence[str] | bytes
 """A chain: its tokens, root first; or the digest of a leaf that this authority has registered."""
@@ -86,7 +95,7 @@ class Desk:
         garbage: presented chains of which not even the root was authentic; counted, not recorded.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the outside world, by name
         self,
         store: Store,
         verifier: Verifier,
@@ -97,6 +106,7 @@ class Desk:
         *,
         steady: Clock | None,
         resume: bool,
+        breaker: Breaker | None = None,
     ) -> None:
         """Rebuild the live facts.
 
@@ -104,6 +114,7 @@ class Desk:
             store, verifier, clock, entropy, settings, catalogue: the authority's.
             steady: seconds that pass however the clock is set; None where there is no such thing.
             resume: accept a clock that lies behind the ledger, and record it.
+            breaker: when a holder is slowed down or stopped.
         """
         self.store = store
         self.verifier = verifier
@@ -111,11 +122,13 @@ class Desk:
         self.entropy = entropy
         self._time = self._believed(resume=resume)
         now = clock()
-        self.live = Live(store, settings, catalogue, min(now, self._time.floor / 1000) if self._time.floor else now)
+        since = min(now, self._time.floor / 1000) if self._time.floor else now
+        self.live = Live(store, settings, catalogue, since, breaker)
+        self.live.policy = restored(store, catalogue, settings.labels)
         self._steady = steady
         self._origin = now - (0.0 if steady is None else steady())
         self._next_sweep = 0.0
-        self.lineage = Lineage(store, self.live)
+        self.lineage = Lineage(store, self.live, verifier.anchors)
         self.garbage = 0
         self._prefix, self._numbers = b64encode(entropy(9)), count(1)
 
@@ -149,6 +162,24 @@ class Desk:
         chain, tokens = known
         return Asked(request, tool, tokens, chain, named=isinstance(presented, bytes))
 
+    def begin(
+        self,
+        calls: Sequence[tuple[Presented, Request]],
+        caller: Caller,
+        at_least: int,
+        stop: Effect | None,
+        chains: Chains | None,
+    ) -> Future[list[Decision]]:
+        """Decide calls together (`Authority.begin_check`)."""
+        now = self.clock()
+        if at_least > self.store.head:
+            unknown = unanswered(Reason.REVISION_UNKNOWN, f"revision {at_least} is not known here", now)
+            return done([unknown] * len(calls))
+        if chains is None and len(calls) > 1:
+            chains = Chains(self.resolve)
+        asked = [self.asked(presented, request, now, chains) for presented, request in calls]
+        return self.decide(asked, caller, now, stop)
+
     def explain(self, caller: Caller, presented: Presented, request: Request) -> Explanation:
         """Decide and lay every hop open (`Authority.explain`)."""
         now = self.clock()
@@ -159,9 +190,35 @@ class Desk:
         own = caller.holder in {hop.holder for hop in item.chain.hops}
         if Role.AGENT in caller.roles and not caller.sees_all and not own:
             raise ForbiddenError("the chain is not this caller's")
-        verdict = checks.check(item.chain, request, self.live, now)
+        state = Supposed(self.live, AS_IT_IS)  # its policy is asked afresh, and remembers nothing from before
+        decision = simulating.told(checks.check(item.chain, request, state, now), state)
         requested = f"`{request.tool}` {request.canonical_arguments.decode()}"
-        return explaining.explain(item.chain, verdict.decision, requested, request.tool)
+        spoke = simulating.spoke(item.chain, state)
+        told = explaining.explain(item.chain, decision, requested, request.tool, spoke)
+        situation = Situation(item.chain, request, state, now, self.verifier.rules, self._ceilings(item.chain))
+        agent = caller.only_agent
+        changes = counterfactual.suggested(decision, situation, agents_may_see if agent else all_may_see)
+        told = told._replace(changes=changes)
+        return told.to_agent(caller.holder) if agent else told
+
+    def _ceilings(self, chain: Chain) -> tuple[Ceiling, ...]:
+        """Return how far roots may reach that whoever signed this chain's signs."""
+        anchors = self.verifier.anchors
+        return tuple(anchor.ceiling for anchor in anchors if anchor.key.thumbprint == chain.root.signer)
+
+    def simulate(self, presented: Presented, request: Request, hypothesis: Hypothesis) -> Simulation:
+        """Decide as things stand and as they would (`Authority.simulate`)."""
+        now = self.clock()
+        item = self.asked(presented, request, now)
+        if item.chain is None:
+            fault = unanswered(Reason.INTERNAL, "no chain", now) if item.fault is None else item.fault
+            return Simulation(fault, fault, ())
+        before, then, chain, state = simulating.simulate(
+            item.chain, request, self.live, hypothesis, self.verifier.rules, now
+        )
+        requested = f"`{request.tool}` {request.canonical_arguments.decode()}"
+        told = explaining.explain(chain, then, requested, request.tool, simulating.spoke(chain, state))
+        return Simulation(before, then, told.hops)
 
     def standing(self, caller: Caller, target: bytes, presented: Presented | None) -> Chain | None:
         """Return the chain under which a caller revokes, or None where its role suffices (`Authority.revoke`)."""
@@ -184,6 +241,10 @@ class Desk:
         self.store.commit(Resuming(now, time.floor)).result()
         return Timeline([(RESUMED, now)])
 
+    def late(self, now: float) -> bool:
+        """Tell whether a reading of the clock (seconds) lies behind the ledger's time."""
+        return self._time.behind(int(now * 1000))
+
     def moment(self) -> Moment:
         """Read the clock for a commit.
 
@@ -204,6 +265,7 @@ class Desk:
         self.live.sweep(passed)
         if passed >= self._next_sweep:
             self._next_sweep = passed + SWEEP_EVERY
+            self.live.approvals.sweep(passed)
             self.store.expire(int(passed))
 
     def narrowing(self) -> Moment:
@@ -222,8 +284,7 @@ class Desk:
             return [told for item in asked if (told := item.told(caller)) is not None]
 
         def fail(error: Exception) -> list[Decision]:
-            reason = error.reason if isinstance(error, ChainError) else Reason.INTERNAL
-            return [unanswered(reason, "nothing could be recorded, so nothing is permitted", now)] * len(asked)
+            return [unread(error, now)] * len(asked)
 
         return then(self.store.commit(batch), answer, fail)
 
@@ -248,3 +309,9 @@ class Desk:
 def unanswered(reason: Reason, detail: str, now: float) -> Decision:
     """Return the denial for a call that could not be decided."""
     return denied(Finding(reason=reason, hop=None, detail=detail), at=now)
+
+
+def unread(error: Exception, now: float) -> Decision:
+    """Return the denial for a call that could not be decided, since something that it needs failed."""
+    reason = error.reason if isinstance(error, StoreError) else Reason.INTERNAL
+    return unanswered(reason, "nothing could be recorded, so nothing is permitted", now)

@@ -143,6 +143,38 @@ class ConfigurationError(ChainError):
     reason = Reason.REQUEST_INVALID
 
 
+class PolicyError(ChainError):
+    """A policy bundle that does not validate; the one before goes on."""
+
+    reason = Reason.POLICY_INVALID
+
+
+class ApprovalError(ChainError):
+    """An approver's statement that does not count: `STATEMENT_INVALID`, `APPROVER_INELIGIBLE` or `REQUEST_CLOSED`."""
+
+    reason = Reason.STATEMENT_INVALID
+
+
+class SignalError(ChainError):
+    """A security event that is not accepted.
+
+    Attributes:
+        code: of RFC 8935 s2.4.
+    """
+
+    reason = Reason.SIGNAL_INVALID
+
+    def __init__(self, detail: str, code: str = "invalid_request") -> None:
+        self.code = code
+        super().__init__(detail)
+
+
+class CursorError(ChainError):
+    """A stream cannot go on from where its reader left it."""
+
+    reason = Reason.CURSOR_INVALID
+
+
 class StoreError(ChainError):
     """The ledger could not be read or written; nothing was acknowledged."""
 

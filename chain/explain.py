@@ -6,6 +6,7 @@ attenuation rule, read backwards.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from msgspec import UNSET
@@ -14,6 +15,9 @@ from chain.decision import Decision, Finding
 from chain.delegation import Chain, Delegation
 from chain.grant import Grant, Limits
 from chain.reason import Reason
+
+_OF_RULES = frozenset({Reason.POLICY_DENIED, Reason.POLICY_ERROR, Reason.HOP_UNAPPROVED, Reason.APPROVAL_REQUIRED})
+"""Findings whose words name a rule of the policy."""
 
 
 class Lost(NamedTuple):
@@ -43,6 +47,7 @@ class HopExplanation(NamedTuple):
         findings: what stands against the request here.
         jti: the token's own name for itself; for display.
         exp: when the delegation ends, seconds.
+        rules: ids of the policy's rules that spoke on whether this hop may be made.
     """
 
     hop: int
@@ -54,13 +59,73 @@ class HopExplanation(NamedTuple):
     findings: tuple[Finding, ...]
     jti: str
     exp: int
+    rules: tuple[str, ...] = ()
+
+
+class Change(NamedTuple):
+    """One step of the smallest change that would flip an answer (`chain.applied` applies it).
+
+    Attributes:
+        kind: what to change: `request`, `grant`, `state` or `approval`.
+        field: where, as a path, e.g. ``arguments.amount`` or ``hops.1.revoked``.
+        before: what stands there, as JSON text; empty where nothing does.
+        after: what would have to stand there; empty for nothing.
+        words: the same for a person.
+    """
+
+    kind: str
+    field: str
+    before: str
+    after: str
+    words: str
 
 
 class Explanation(NamedTuple):
-    """A decision with every hop laid open."""
+    """A decision with every hop laid open.
+
+    Attributes:
+        decision: what `Check` would answer.
+        hops: root first; none where the chain is not authentic.
+        changes: the smallest change that would make it ALLOW; none where it is, or where nothing here would.
+    """
 
     decision: Decision
     hops: tuple[HopExplanation, ...]
+    changes: tuple[Change, ...] = ()
+
+    def to_agent(self, holder: str | None) -> Explanation:
+        """Return what an agent sees that is nothing else: no rule of a hop, and none of the call unless it is its own.
+
+        Args:
+            holder: thumbprint of the agent's key.
+        """
+        own = bool(self.hops) and self.hops[-1].holder == holder
+        mine = {hop.hop for hop in self.hops if hop.holder == holder}
+
+        def told(finding: Finding) -> Finding:
+            plain = finding.reason not in _OF_RULES or (own if finding.hop is None else finding.hop in mine)
+            return finding if plain else finding.model_copy(update={"detail": finding.reason.meaning})
+
+        decision = self.decision.model_copy(
+            update={
+                "findings": tuple(map(told, self.decision.findings)),
+                "rules": self.decision.rules if own else (),
+                "awaits": self.decision.awaits if own else None,
+            }
+        )
+        hops = tuple(hop._replace(findings=tuple(map(told, hop.findings)), rules=()) for hop in self.hops)
+        seen = all(map(agents_may_see, self.changes))  # a part of it would not flip the answer
+        return Explanation(decision, hops, self.changes if seen else ())
+
+
+def all_may_see(_change: Change) -> bool:
+    """Tell that whoever is more than an agent may see any step."""
+    return True
+
+
+def agents_may_see(change: Change) -> bool:
+    """Tell whether a step says nothing of the policy's rules or of anybody's risk."""
+    return not change.field.startswith(("policy", "principals."))
 
 
 def narrowed(parent: Grant, child: Grant) -> tuple[Lost, ...]:
@@ -93,7 +158,13 @@ def _limit(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def explain(chain: Chain, decision: Decision, requested: str = "", tool: str | None = None) -> Explanation:
+def explain(
+    chain: Chain,
+    decision: Decision,
+    requested: str = "",
+    tool: str | None = None,
+    spoke: Sequence[tuple[str, ...]] = (),
+) -> Explanation:
     """Lay a decided chain open, hop by hop.
 
     Args:
@@ -101,6 +172,7 @@ def explain(chain: Chain, decision: Decision, requested: str = "", tool: str | N
         decision: from `chain.check`, for this chain.
         requested: the call, as text.
         tool: of each grant only this tool is shown; None shows all.
+        spoke: ids of the rules that spoke on each hop; none where no policy was asked.
     """
     parent: Delegation | None = None
     hops = []
@@ -116,6 +188,7 @@ def explain(chain: Chain, decision: Decision, requested: str = "", tool: str | N
                 findings=tuple(finding for finding in decision.findings if finding.hop == hop.hop),
                 jti=hop.claims.jti,
                 exp=hop.exp,
+                rules=spoke[hop.hop] if spoke else (),
             )
         )
         parent = hop

@@ -10,23 +10,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
 from pydantic import ValidationError
 
-from chain import jcs
+from chain import jcs, statuslist
 from chain.anchor import TrustAnchor
+from chain.approval import Approval
+from chain.budget import Spent
 from chain.catalog import Catalogue
 from chain.check import check
 from chain.containment import Profile
+from chain.control import ORDINARY, Controls, Party, Suspension
 from chain.decision import Decision, Finding, denied, refused
+from chain.delegation import Delegation
 from chain.errors import InvalidRequestError, InvalidTokenError
 from chain.key import PublicKey
 from chain.principal import Principal
 from chain.request import Request
 from chain.state import Settings
+from chain.statuslist import Reference, StatusList
 from chain.token import Rules, Verifier
 
 MAX_VERIFIERS = 64
@@ -67,6 +73,7 @@ class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         classification: label of the data touched, by the enforcement point.
         catalogue: tool name -> class or description (`chain.catalog`).
         profile: which constraints count as narrower, and what a proof must carry.
+        status_lists: Token Status Lists, each signed by the anchor whose roots it is about.
     """
 
     tokens: list[str]
@@ -83,6 +90,7 @@ class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     catalogue: dict[str, Any] | UnsetType = UNSET
     holder: Literal["channel"] | UnsetType = UNSET
     profile: Literal["sound", "aat-01"] = "sound"
+    status_lists: list[str] | UnsetType = UNSET
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -120,20 +128,64 @@ class Answer(msgspec.Struct, frozen=True):
         return cls.of(denied(Finding(reason=error.reason, hop=None, detail=error.detail), at=0.0))
 
 
-class _Offline(NamedTuple):
-    """The live facts, as far as the question states them (`chain.check.State`)."""
+@dataclass(frozen=True, slots=True)
+class _Offline:
+    """The live facts, as far as the question states them (`chain.state.State`); the rest is as if nothing had happened.
+
+    Who asks offline keeps count of what was used, and state that some authority keeps is denied.
+    """
 
     settings: Settings
     catalogue: Catalogue
     revoked: AbstractSet[bytes]
+    lists: Mapping[str, StatusList] = field(default_factory=dict)
+    controls: Controls = field(default_factory=Controls)
+    policy: None = None
 
     def seen(self, digest: bytes, nonce: str) -> bool:
-        """Tell that nothing was used before: who asks keeps count."""
+        """Tell that nothing was used before."""
         return False
 
     def principal(self, thumbprint: str) -> Principal | None:
         """Tell that nobody is known: there is no registry to ask."""
         return None
+
+    def party(self, thumbprint: str) -> Party:
+        """Return a key that nobody enrolled."""
+        return Party(thumbprint, None, ORDINARY)
+
+    def stopped(self, thumbprint: str, now: float) -> tuple[Suspension, ...]:
+        """Tell of no suspension."""
+        return ()
+
+    def rested(self, thumbprint: str, now: float) -> float:
+        """Tell that nobody asks too often."""
+        return 0.0
+
+    def spent(self, digest: bytes) -> Spent:
+        """Tell that nothing was spent."""
+        return Spent()
+
+    def asked_under(self, root: str) -> bool:
+        """Tell that nobody was asked."""
+        return False
+
+    def approval(self, binding: str) -> Approval | None:
+        """Tell that nobody was asked."""
+        return None
+
+    def waiting(self, thumbprint: str, now: float) -> int:
+        """Tell that nobody waits."""
+        return 0
+
+    def approved(self, digest: bytes) -> bool:
+        """Tell that nobody approved anything."""
+        return False
+
+    def invalid(self, hop: Delegation, where: Reference, now: float) -> bool | None:
+        """Tell what a list says that was given with the question; the anchor that signed the root publishes it."""
+        found = self.lists.get(where.uri)
+        return None if found is None or found.signer != hop.signer else found.invalid(where.idx, now)
 
 
 def read(data: bytes | str) -> Case:
@@ -160,6 +212,7 @@ def decide(
     *,
     revoked: AbstractSet[str] = frozenset(),
     channel: bool = False,
+    lists: Sequence[str] = (),
 ) -> Decision:
     """Decide one call without an authority: nothing is recorded, nobody is enrolled, nothing was used before.
 
@@ -171,7 +224,12 @@ def decide(
         now: seconds.
         revoked: `jti`s of tokens that are revoked; within the chain presented each is unique.
         channel: whether the channel proved the caller to be the leaf's holder.
+        lists: Token Status Lists; a chain that names another is denied.
+
+    Raises:
+        InvalidRequestError: a list that no anchor signed.
     """
+    read_lists = [statuslist.read(text, [anchor.key for anchor in verifier.anchors]) for text in lists]
     try:
         chain = verifier.verify(tokens)
     except InvalidTokenError as error:
@@ -181,7 +239,8 @@ def decide(
     rules = verifier.rules
     settings = Settings(profile=rules.profile, labels=rules.labels, require_enrolment=False)
     gone = frozenset(hop.digest for hop in chain.hops if hop.claims.jti in revoked) if revoked else frozenset()
-    return check(chain, request, _Offline(settings, catalogue, gone), now).decision
+    known = {one.uri: one for one in read_lists}
+    return check(chain, request, _Offline(settings, catalogue, gone, known), now).decision
 
 
 class Judge:
@@ -213,9 +272,9 @@ class Judge:
         now = self._clock() if isinstance(case.now, UnsetType) else case.now
         revoked = frozenset(() if isinstance(case.revoked, UnsetType) else case.revoked)
         known = catalogue({} if isinstance(case.catalogue, UnsetType) else case.catalogue)
-        return decide(
-            verifier, case.tokens, _request(case), known, now, revoked=revoked, channel=case.holder == "channel"
-        )
+        lists = () if isinstance(case.status_lists, UnsetType) else case.status_lists
+        channel = case.holder == "channel"
+        return decide(verifier, case.tokens, _request(case), known, now, revoked=revoked, channel=channel, lists=lists)
 
     def _verifier(self, anchors: Sequence[Anchor], profile: Profile) -> Verifier:
         name = msgspec.json.encode((anchors, profile.value))

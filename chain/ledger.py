@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import msgspec
 
 from chain.errors import StoreError
-from chain.row import DelegationRow, EnrolmentRow, NonceRow, ReplyRow, RevocationRow, Write
+from chain.row import DelegationRow, EnrolmentRow, NonceRow, ReplyRow, RevocationRow, StandingRow, Write
 
 __all__ = [
     "Batch",
@@ -26,6 +26,7 @@ __all__ = [
     "Record",
     "ReplyRow",
     "RevocationRow",
+    "StandingRow",
     "Store",
     "Write",
     "decode",
@@ -49,7 +50,8 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         revision: 1, 2, 3 … without gaps; the one global number.
-        kind: issued, delegated, refused, revoked, decided, enrolled, admitted or resumed.
+        kind: issued, delegated, admitted, refused, revoked, decided, enrolled, approval_requested, approval_resolved,
+            approval_consumed, policy_activated, suspended, lifted, signalled or resumed.
         time: milliseconds since the epoch, by the authority's clock.
         body: JSON values only.
     """
@@ -178,6 +180,7 @@ class Store(Protocol):
         now: int | None = None,
         holder: str | None = None,
         task: str | None = None,
+        issuer: str | None = None,
         under: bytes | None = None,
         after: int = 0,
         limit: int = 1000,
@@ -188,6 +191,7 @@ class Store(Protocol):
             now: seconds; only those with `exp` > now.
             holder: only those of this thumbprint.
             task: only those of this task.
+            issuer: only roots with this `iss`.
             under: only descendants of this digest, at any distance.
             after: only those of a later revision; the cursor for the next page.
             limit: rows to return; exceeded only to finish a revision, which a page never splits.
@@ -208,11 +212,17 @@ class Store(Protocol):
     def reply(self, caller: str, method: str, key: str) -> ReplyRow | None:
         """Return the answer kept under an idempotency key, expired or not."""
 
+    def standing(self, kind: str) -> Iterator[StandingRow]:
+        """Stream what stands of one kind, ordered by name; what expired may be among it."""
+
+    def stands(self, kind: str, name: str) -> StandingRow | None:
+        """Return what stands of one name; it may have expired."""
+
     def records(self, start: int = 1, limit: int = 1000, kind: str | None = None) -> list[tuple[bytes, bytes]]:
         """Return (encoded record, leaf hash) from revision `start` on, in order, of one kind if given."""
 
     def sweep(self, now: int) -> int:
-        """Delete nonces and replies that expired by now (seconds); return how many."""
+        """Delete nonces, replies and what stood until now (seconds); return how many."""
 
     def expire(self, now: int) -> None:
         """Have `sweep` done soon, beside the caller. Cheap; may be called from `prepare`."""

@@ -6,24 +6,33 @@ lies beneath. What it may not see does not exist for it.
 
 from __future__ import annotations
 
-from chain.base64url import b64decode, b64encode
+from collections.abc import Iterable
+
+from chain.anchor import TrustAnchor
+from chain.base64url import b64encode
 from chain.caller import Caller
-from chain.errors import NotFoundError, StoreError
+from chain.errors import NotFoundError
+from chain.fall import Fall
 from chain.ledger import Store
 from chain.live import Live
 from chain.row import DelegationRow
-from chain.view import MAX_COUNTED, MAX_LISTED, Delegated, Page, Query, Revoked, Status, Struck
+from chain.view import Delegated, Page, Query, Status
 
 MAX_LIMIT = 1_000
 """Delegations on one page."""
 
 
 class Lineage:
-    """Questions about stored delegations."""
+    """Questions about stored delegations.
 
-    def __init__(self, store: Store, live: Live) -> None:
+    Attributes:
+        fall: what a revocation fells.
+    """
+
+    def __init__(self, store: Store, live: Live, anchors: Iterable[TrustAnchor]) -> None:
         self._store = store
         self._live = live
+        self.fall = Fall(store, anchors)
 
     def tokens(self, digest: bytes) -> list[str] | None:
         """Return the stored tokens from the root to this leaf, or None where it was never registered."""
@@ -54,17 +63,6 @@ class Lineage:
         """
         if self._store.delegation(digest) is None:
             raise NotFoundError(f"no delegation `{b64encode(digest)}`")
-
-    def felled(self, struck: Struck) -> Revoked:
-        """Count what a revocation felled: its target and all that lived beneath; the same whenever it is asked."""
-        try:
-            found = self._store.descendants(
-                b64decode(struck.target.encode()), now=struck.now, until=struck.until, limit=MAX_COUNTED
-            )
-        except StoreError:  # the revocation stands, whether or not anybody can count
-            return Revoked((struck.target,), 1, struck.revision, at_least=True)
-        listed = (struck.target, *map(b64encode, found[: MAX_LISTED - 1]))
-        return Revoked(listed, 1 + len(found), struck.revision, at_least=len(found) == MAX_COUNTED)
 
     def get(self, caller: Caller, digest: bytes, now: float) -> Delegated:
         """Return one delegation (`Authority.get`)."""
@@ -112,6 +110,6 @@ class Lineage:
         return bool(self._store.delegations(holder=holder, under=path[-1].digest, limit=1))
 
     def _status(self, path: list[DelegationRow], now: float) -> Status:
-        if any(row.digest in self._live.revoked for row in path):
+        if any(row.digest in self._live.revoked for row in path) or self.fall.struck(path, self._live.controls.struck):
             return "revoked"
         return "expired" if any(row.exp <= now for row in path) else "active"

@@ -1,72 +1,69 @@
 """The live facts: a projection of the ledger, kept in memory, rebuilt by a restart.
 
 The law of this file: readers read at any moment; only the ledger's single writer changes anything, in commit
-order, just before the change is written. A change is visible a moment before it is durable, which is safe: all
-that is here only ever narrows, and no answer leaves before its own record is down.
+order, just before the change is written. A change is visible a moment before it is durable, which is safe: whoever
+sees it writes a record of its own behind it, and no answer leaves before its own record is down.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
-from typing import Generic, TypeVar
 
 import msgspec
 
+from chain.approval import Approval
+from chain.approvals import Approvals
+from chain.budget import Purse, Spent
 from chain.catalog import Catalogue
+from chain.control import ORDINARY, Controls, Party, Standing, Suspension
+from chain.delegation import Delegation
 from chain.expiry import Expiry
 from chain.ledger import Store
+from chain.outcome import PolicyView
+from chain.pace import Breaker, Pace
 from chain.principal import Principal
-from chain.row import ReplyRow
+from chain.recent import Recent
+from chain.row import ReplyRow, StandingRow
 from chain.state import Nonce, Settings
+from chain.statuslist import Reference
 
-K = TypeVar("K")
-V = TypeVar("V")
+LISTED = "listed"
+"""Kind of what stands (`chain.row.StandingRow`): a root's place in the status list."""
 
-GENERATION = 65_536
-"""Entries in one generation of a bounded memory; what falls out is asked of the store again."""
-
-
-class Recent(Generic[K, V]):
-    """A bounded memory in two generations: the older one is dropped when the younger is full."""
-
-    __slots__ = ("_capacity", "_old", "_young")
-
-    def __init__(self, capacity: int = GENERATION) -> None:
-        self._capacity = capacity
-        self._young: dict[K, V] = {}
-        self._old: dict[K, V] = {}
-
-    def get(self, key: K) -> V | None:
-        """Return what is remembered, if it is."""
-        found = self._young.get(key)
-        return self._old.get(key) if found is None else found
-
-    def put(self, key: K, value: V) -> None:
-        """Remember."""
-        if len(self._young) >= self._capacity:
-            self._old, self._young = self._young, {}
-        self._young[key] = value
-
-    def drop(self, key: K) -> None:
-        """Forget, if it is remembered."""
-        self._young.pop(key, None)
-        self._old.pop(key, None)
+MAX_UNDER = 8
+"""Steps from a worker to whoever enrolled it, and on."""
 
 
 class Live:
     """What `check` reads (`chain.check.State`), and what a commit changes of it.
 
     Attributes:
-        settings, catalogue: as configured.
+        settings: as configured.
+        policy: the one that is active, or None.
+        controls: what is suspended or revoked by name, and how principals stand.
+        purse: what was spent of budgets.
+        approvals: what people were asked, and said.
+        pace: how often holders act.
+        listed: ids of the roots that have a place in the status list, by place.
         registered: delegations known to be in the ledger, or on their way there: (iss, jti) by digest.
         names: digest by (iss, jti), so that nobody takes another's jti.
         replies: answers to idempotency keys given lately.
     """
 
-    def __init__(self, store: Store, settings: Settings, catalogue: Catalogue, now: float) -> None:
-        """Read what a restart must know: revocations, nonces that could come again, enrolments."""
+    def __init__(
+        self, store: Store, settings: Settings, catalogue: Catalogue, now: float, breaker: Breaker | None = None
+    ) -> None:
+        """Read what a restart must know: revocations, nonces that could come again, enrolments, what stands."""
         self.settings = settings
-        self.catalogue = catalogue
+        self.policy: PolicyView | None = None
+        self._catalogue = catalogue
+        self.controls = Controls.load(store, now)
+        self.purse = Purse(store)
+        self.approvals = Approvals(store)
+        self.pace = Pace(breaker or Breaker())
+        self.listed = {int(row.name): row.body.decode() for row in store.standing(LISTED)}
+        self._parties: dict[str, Party] = {}
         self._revoked = {row.digest for row in store.revocations()}
         self._nonces: dict[tuple[bytes, str], int] = {}
         self._expiry: Expiry[tuple[bytes, str]] = Expiry(now)
@@ -90,6 +87,105 @@ class Live:
         """Return who a key belongs to, if it was enrolled."""
         return self._principals.get(thumbprint)
 
+    @property
+    def catalogue(self) -> Catalogue:
+        """What each tool is: by the active policy's bundle, or as configured."""
+        return self._catalogue if self.policy is None else self.policy.catalogue
+
+    @property
+    def configured(self) -> Catalogue:
+        """The catalogue for a bundle that brings none."""
+        return self._catalogue
+
+    def party(self, thumbprint: str) -> Party:
+        """Return who holds this key, and how they stand."""
+        parties = self._parties  # of one moment: what a reader works out from older facts never reaches newer ones
+        known = parties.get(thumbprint)
+        if known is None:
+            principal, *above = self._up(thumbprint) or (None,)
+            if principal is None:
+                return Party(thumbprint, None, ORDINARY)
+            known = parties[thumbprint] = Party(thumbprint, principal, self.controls.standing(principal, above))
+        return known
+
+    def _up(self, thumbprint: str) -> list[Principal]:
+        """Return who holds a key, and the agents that enrolled it, nearest first."""
+        found: list[Principal] = []
+        while len(found) < MAX_UNDER and (principal := self._principals.get(thumbprint)) is not None:
+            found.append(principal)
+            thumbprint = principal.under or ""
+        return found
+
+    def actor(self, thumbprint: str) -> str:
+        """Return whose acts with this key are: the principal's id, for all its keys together; else the key alone."""
+        principal = self._principals.get(thumbprint)
+        return thumbprint if principal is None else principal.id
+
+    def stopped(self, thumbprint: str, now: float) -> Iterator[Suspension]:
+        """Yield what stops whoever holds this key, or an agent that enrolled it."""
+        own = self.controls.suspensions.get(("agent", thumbprint))
+        if own is not None and own.at(now):
+            yield own
+        for principal in self._up(thumbprint):
+            for suspension in self.controls.over(principal):
+                if suspension.at(now):
+                    yield suspension
+
+    def rested(self, thumbprint: str, now: float) -> float:
+        """Return how many seconds this holder has to wait before it may ask again."""
+        return self.pace.rested(self.actor(thumbprint), now)
+
+    def spent(self, digest: bytes) -> Spent:
+        """Return what was used up of a delegation's budget."""
+        return self.purse.spent(digest)
+
+    def asked_under(self, root: str) -> bool:
+        """Tell whether anybody asked for an approval under this root."""
+        return self.approvals.under(root)
+
+    def approval(self, binding: str) -> Approval | None:
+        """Return the latest request for approval of an action."""
+        return self.approvals.of(binding)
+
+    def waiting(self, thumbprint: str, now: float) -> int:
+        """Return how many requests of this holder wait for people; with all who work under the same agent."""
+        mine = self._above(thumbprint)
+        return sum(self._above(holder) == mine for holder in self.approvals.waiting(now))
+
+    def _above(self, thumbprint: str) -> str:
+        """Return whom a holder works under, at the top; itself where under nobody."""
+        found = thumbprint
+        for principal in self._up(thumbprint):
+            found = principal.id
+        return found
+
+    def approved(self, digest: bytes) -> bool:
+        """Tell whether people approved this hop when it was made."""
+        return self.approvals.approved(digest)
+
+    def invalid(self, hop: Delegation, where: Reference, now: float) -> bool | None:
+        """Tell what the own list says: nothing that `revoked` does not know, of what has that place in it."""
+        own = where.uri == self.settings.status_list and self.listed.get(where.idx) == hop.id
+        return False if own else None
+
+    @property
+    def next_place(self) -> int:
+        """The first place of the status list that was never given."""
+        return max(self.listed, default=-1) + 1
+
+    def place(self, place: int, hop: Delegation, revision: int) -> StandingRow:
+        """Give a root its place in the status list (writer only)."""
+        self.listed[place] = hop.id
+        return StandingRow(LISTED, str(place), hop.id.encode(), 0, revision)
+
+    def keys_of(self, principal: str) -> Iterable[str]:
+        """Return the thumbprints of the keys that were enrolled for a principal."""
+        return sorted(key for key, known in self.enrolled() if known.id == principal)
+
+    def enrolled(self) -> list[tuple[str, Principal]]:
+        """Return every key that was enrolled, by its thumbprint, and whose it is."""
+        return list(self._principals.items())
+
     def use(self, nonce: Nonce) -> None:
         """Take a nonce (writer only)."""
         name = (nonce.digest, nonce.value)
@@ -97,7 +193,8 @@ class Live:
         self._expiry.add(name, nonce.expires)
 
     def sweep(self, now: float) -> None:
-        """Forget some of the nonces that expired by a time that does not come back (writer only)."""
+        """Forget some of what expired by a time that does not come back (writer only)."""
+        self.controls.sweep(now)
         for name in self._expiry.due(now):
             if self._nonces.get(name, 0) <= now:
                 self._nonces.pop(name, None)
@@ -109,4 +206,11 @@ class Live:
     def enrol(self, thumbprint: str, principal: Principal) -> bytes:
         """Enrol a key (writer only) and return the principal as stored."""
         self._principals[thumbprint] = principal
+        self._parties = {}
         return msgspec.json.encode(principal.model_dump())
+
+    def stand(self, principal: str, standing: Standing, revision: int) -> StandingRow:
+        """Say how a principal stands, with all who work under it (writer only)."""
+        row = self.controls.stand(principal, standing, revision)
+        self._parties = {}
+        return row

@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Raw, UnsetType
 
 from chain import claims as wire
 from chain import jws, token
@@ -23,6 +23,7 @@ from chain.grant import LABELS, NO_LIMITS, Grant, Limits
 from chain.jcs import Json
 from chain.key import THUMBPRINT_URI, PublicKey, Signer
 from chain.reason import Reason
+from chain.statuslist import Reference
 
 _decode_grant = msgspec.json.Decoder(Grant).decode
 
@@ -73,6 +74,7 @@ def root_claims(  # noqa: PLR0913 - one argument a claim, by name
     txn: str | UnsetType = UNSET,
     intent: Intent | UnsetType = UNSET,
     home: str | UnsetType = UNSET,
+    status: Reference | UnsetType = UNSET,
 ) -> Claims:
     """Return the claims of a root.
 
@@ -85,8 +87,9 @@ def root_claims(  # noqa: PLR0913 - one argument a claim, by name
         max_depth: how many hops may follow.
         audience: who may accept it; absent: everybody.
         sub, owner, txn, intent, home: root facts (TOKEN.md s2); any of them makes the token extended.
+        status: its place in a status list; makes it extended as well.
     """
-    extended = any(fact is not UNSET for fact in (audience, sub, owner, txn, intent, home))
+    extended = any(fact is not UNSET for fact in (audience, sub, owner, txn, intent, home, status))
     return Claims(
         jti=jti,
         iss=issuer,
@@ -102,6 +105,7 @@ def root_claims(  # noqa: PLR0913 - one argument a claim, by name
         txn=txn,
         intent=intent,
         home=home,
+        status=status if isinstance(status, UnsetType) else Raw(msgspec.json.encode({"status_list": status})),
     )
 
 

@@ -8,6 +8,7 @@ domain.
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -65,7 +66,7 @@ class Principal(BaseModel):
         parse_id(value)
         return value
 
-    @property
+    @cached_property
     def trust_domain(self) -> str:
         """The id's own trust domain."""
         return parse_id(self.id)[0]

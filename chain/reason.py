@@ -108,6 +108,19 @@ class Reason(StrEnum):
     INTENT_MISSING = "intent_missing", 116, "bound to an instruction, and the request declares none"
     INTENT_MISMATCH = "intent_mismatch", 117, "the declared instruction is not the one that started the task"
     STATE_UNAVAILABLE = "state_unavailable", 118, "state that the chain depends on is not kept here"
+    SUSPENDED = "suspended", 119, "the agent, its trust domain, the task, the tool or everything is suspended"
+    QUARANTINED = "quarantined", 120, "the agent, its trust domain, the task or everything may only read"
+    RATE_LIMITED = "rate_limited", 121, "the principal asks more often than it may"
+
+    # Policy, approval and budget, for the call as a whole.
+    POLICY_DENIED = "policy_denied", 122, "a rule of the policy forbids it, or none permits it"
+    POLICY_ERROR = "policy_error", 123, "the policy could not be evaluated, which permits nothing"
+    HOP_UNAPPROVED = "hop_unapproved", 124, "the policy wants this hop approved by a human, and it was not"
+    APPROVAL_REQUIRED = "approval_required", 125, "a human has to approve this very call first"
+    APPROVAL_DENIED = "approval_denied", 126, "a human refused this very call"
+    APPROVAL_THROTTLED = "approval_throttled", 127, "too many approvals are asked for at once"
+    BUDGET_EXCEEDED = "budget_exceeded", 128, "more than is left of a budget, here or at an ancestor"
+    AMOUNT_UNREADABLE = "amount_unreadable", 129, "the amount of the call cannot be read from its argument"
 
     # The authority itself.
     DIGEST_UNKNOWN = "digest_unknown", 130, "no chain with this digest was seen here"
@@ -121,8 +134,16 @@ class Reason(StrEnum):
     PERMISSION_DENIED = "permission_denied", 138, "the caller's roles or lineage do not allow this"
     RESOURCE_EXHAUSTED = "resource_exhausted", 139, "a limit of the service is reached"
     INTERNAL = "internal", 140, "the service failed; nothing was permitted"
+    POLICY_INVALID = "policy_invalid", 141, "the policy bundle does not validate"
+    STATEMENT_INVALID = "statement_invalid", 142, "the approver's statement is not one for this request"
+    APPROVER_INELIGIBLE = "approver_ineligible", 143, "this person may not approve this request"
+    REQUEST_CLOSED = "request_closed", 144, "the approval request is decided, used or expired"
+    SIGNAL_INVALID = "signal_invalid", 145, "the security event is not one that is accepted"
+    CURSOR_INVALID = "cursor_invalid", 146, "no stream can go on from this revision"
+    CONSUMER_SLOW = "consumer_slow", 147, "the reader of the stream was too slow and has to go on from its cursor"
 
     # The client side of a refusal (enforcement point).
     UNREACHABLE = "unreachable", 150, "the service did not answer in time"
     SESSION_MISSING = "session_missing", 151, "no session is active"
     OBLIGATION_UNKNOWN = "obligation_unknown", 152, "an obligation that the enforcement point cannot keep"
+    WATCH_LOST = "watch_lost", 153, "nobody can tell whether the chain still stands"

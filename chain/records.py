@@ -6,17 +6,24 @@ and arguments; never a token, never a proof, never raw arguments.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
 
+from chain import jcs
+from chain.approval import Approval, Vote
 from chain.base64url import b64encode
+from chain.case import Verdict
 from chain.catalog import Tool
+from chain.control import Named, Suspension
 from chain.decision import Decision
 from chain.delegation import Chain, Delegation
 from chain.errors import ExcessError
+from chain.key import PublicKey
 from chain.principal import Principal
 from chain.reason import Reason
 from chain.request import Request
+from chain.signal import Event
 
 
 def digest(data: bytes) -> str:
@@ -73,6 +80,102 @@ def revoked(target: str, cause: str, caller: str) -> dict[str, Any]:
     return {"id": target, "cause": cause, "caller": caller}
 
 
+def struck(named: Named, names: Sequence[str], cause: str, caller: str) -> dict[str, Any]:
+    """Return the body of `revoked` where it was by name.
+
+    Args:
+        named: what was said.
+        names: what that meant: where a principal was named, the keys that were enrolled for it.
+        cause, caller: why, and who asked.
+    """
+    body: dict[str, Any] = {"kind": named.kind, "name": named.name, "cause": cause, "caller": caller}
+    return body if names == (named.name,) else body | {"names": list(names)}
+
+
+def approval_requested(asked: Approval) -> dict[str, Any]:
+    """Return the body of `approval_requested`: who wants to do what, and whom it takes; arguments by digest."""
+    action = asked.action
+    body: dict[str, Any] = {
+        "id": asked.id,
+        "binding": asked.binding,
+        "subject": action.subject,
+        "holder": asked.holder,
+        "tool": action.tool,
+        "arguments": digest(jcs.dumps(action.arguments)),
+        "root": action.root,
+        "demands": [[demand.source, demand.threshold, list(demand.approvers)] for demand in asked.demands],
+        "expires": asked.expires,
+    }
+    stated = {"target": action.target, "amount": action.amount, "purpose": action.purpose, "task": asked.task}
+    return body | {name: value for name, value in stated.items() if value}
+
+
+def approval_resolved(
+    asked: Approval, vote: Vote, state: str, statement: str, key: PublicKey, caller: str
+) -> dict[str, Any]:
+    """Return the body of `approval_resolved`: one person's word, whole and with its key, so that others can verify it.
+
+    Args:
+        asked: the request.
+        vote: the word.
+        state: of the request from now on.
+        statement: as signed; it says nothing secret, and permits nothing a second time.
+        key: the person's.
+        caller: who handed it in.
+    """
+    body: dict[str, Any] = {
+        "id": asked.id,
+        "binding": asked.binding,
+        "approver": vote.approver,
+        "key": vote.key,
+        "verdict": vote.verdict,
+        "state": state,
+        "until": vote.until,
+        "statement": statement,
+        "jwk": key.to_json(),
+        "caller": caller,
+    }
+    if vote.emergency:
+        body["emergency"] = True
+    if vote.justification:
+        body["justification"] = vote.justification
+    return body
+
+
+def suspended(suspension: Suspension) -> dict[str, Any]:
+    """Return the body of `suspended`."""
+    return {
+        "scope": suspension.scope,
+        "name": suspension.name,
+        "mode": suspension.mode,
+        "cause": suspension.cause,
+        "author": suspension.author,
+        "until": suspension.until,
+    }
+
+
+def signalled(event: Event, keys: Sequence[str], principals: Sequence[str], caller: str) -> dict[str, Any]:
+    """Return the body of `signalled`: who said what of whom; the token by digest.
+
+    Args:
+        event: what was said.
+        keys: whose holdings it revoked.
+        principals: whom it was about.
+        caller: who handed it in.
+    """
+    body: dict[str, Any] = {
+        "kind": event.kind,
+        "issuer": event.transmitter.issuer,
+        "jti": event.jti,
+        "event": event.digest,
+        "at": event.at,
+        "principals": list(principals),
+        "caller": caller,
+    }
+    stated = {"level": event.level, "change": event.change, "cause": event.cause, "keys": list(keys)}
+    return body | {name: value for name, value in stated.items() if value}
+
+
 def enrolled(thumbprint: str, principal: Principal, caller: str) -> dict[str, Any]:
     """Return the body of `enrolled`."""
     return {"holder": thumbprint, "principal": principal.model_dump(), "caller": caller}
@@ -85,6 +188,7 @@ def decided(
     tool: Tool,
     chain: Chain | None,
     principal: Principal | None,
+    verdict: Verdict | None = None,
 ) -> dict[str, Any]:
     """Return the body of `decided`.
 
@@ -95,6 +199,7 @@ def decided(
         tool: what the catalogue says of it.
         chain: None where the tokens were not an authentic chain.
         principal: who the leaf's holder is, where it is enrolled.
+        verdict: on an authentic chain.
     """
     body: dict[str, Any] = {
         "id": decision.id,
@@ -108,7 +213,7 @@ def decided(
         "arguments": digest(request.canonical_arguments),
     }
     stated = {
-        "classification": request.classification or tool.classification,
+        "classification": request.classification,
         "audience": request.audience,
         **request.stated,
     }
@@ -122,6 +227,35 @@ def decided(
             body["txn"] = chain.facts.txn
     if principal is not None:
         body |= {"principal": principal.id, "owner": principal.owner}
+    body |= _said(decision)
+    if verdict is not None:
+        body |= _used(verdict)
     if decision.findings:
         body["findings"] = [[f.reason.value, f.hop, f.detail] for f in decision.findings]
     return body
+
+
+def _said(decision: Decision) -> dict[str, Any]:
+    """Return what a decision says beside its effect."""
+    said: dict[str, Any] = {}
+    if decision.policy:
+        said |= {"policy": decision.policy, "rules": list(decision.rules)}
+    if decision.obligations:
+        said["obligations"] = [one.id for one in decision.obligations]
+    if not decision.enforced:
+        said["enforced"] = False
+    if decision.awaits is not None:
+        said["awaits"] = decision.awaits.request_id
+    return said
+
+
+def _used(verdict: Verdict) -> dict[str, Any]:
+    """Return what a call moved and used up."""
+    used: dict[str, Any] = {"label": verdict.label} if verdict.label else {}
+    if verdict.amount:
+        used["amount"] = verdict.amount
+    if verdict.goes_through and verdict.spends:
+        used["spent"] = [[b64encode(one.digest), f"{one.amount:f}", one.currency] for one in verdict.spends]
+    if verdict.goes_through and verdict.used is not None:
+        used["approval"] = verdict.used.id
+    return used

@@ -63,6 +63,23 @@ class EnrolmentRow(msgspec.Struct, frozen=True):
     revision: int
 
 
+class StandingRow(msgspec.Struct, frozen=True):
+    """What stands of something named, until it is said otherwise; the latest row for a kind and name counts.
+
+    Attributes:
+        kind, name: what it is about; the authority's words.
+        body: the authority's; empty where nothing stands any more.
+        expires: seconds since the epoch, after which `sweep` forgets it; 0 for never.
+        revision: of the record that brought it.
+    """
+
+    kind: str
+    name: str
+    body: bytes
+    expires: int
+    revision: int
+
+
 class ReplyRow(msgspec.Struct, frozen=True):
     """The answer to an idempotency key, scoped to caller and method.
 
@@ -89,3 +106,4 @@ class Write(msgspec.Struct):
     revocations: list[RevocationRow] = []
     enrolments: list[EnrolmentRow] = []
     replies: list[ReplyRow] = []
+    standing: list[StandingRow] = []

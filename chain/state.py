@@ -6,20 +6,46 @@ makes it stand takes it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from chain.approval import Approval
+from chain.budget import Spent
 from chain.catalog import Catalogue
 from chain.containment import Profile
+from chain.control import Controls, Party, Suspension
+from chain.delegation import Delegation
+from chain.errors import ConfigurationError
 from chain.grant import LABELS
+from chain.outcome import PolicyView
 from chain.principal import Principal
+from chain.reason import Reason
+from chain.statuslist import Reference
 
 MAX_SKEW = 30
 """Seconds a token may be dated into the future (AAT-01 s4.4, MAX_IAT_SKEW)."""
 
+MARGIN = 2
+"""Seconds that what was used up is remembered beyond its end, because an authority's clock may step back by one."""
+
 MAX_LIFETIME = 90 * 24 * 3600
 """Seconds a token may live, whatever the configuration says (AAT-01 s4.4, MAX_TOKEN_LIFETIME)."""
+
+
+APPROVAL_LIFETIME = 15 * 60
+"""Seconds that people have to answer a request, and that their answer may be used."""
+
+EMERGENCY_LIFETIME = 60
+"""Seconds that a broken glass is good for: the shortest life of all."""
+
+MAX_WAITING = 8
+"""Requests for approval that one holder may have open, with all who work under the same agent: people who are asked too
+often stop reading."""
+
+SHADOWABLE = frozenset({Reason.CLASS_NOT_GRANTED, Reason.POLICY_DENIED, Reason.POLICY_ERROR})
+"""What may be refused in shadow: never authenticity, containment, revocation, an approval or a budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +58,31 @@ class Settings:
         max_lifetime: seconds any token may live; at most `MAX_LIFETIME`.
         require_enrolment: whether every holder of a chain that writes or acts must be enrolled. Off only where
             there is no registry to ask: offline.
+        home: name of the authority whose budgets and approvals are kept here; None keeps none: offline.
+        approval_lifetime, max_waiting: see `APPROVAL_LIFETIME`, `MAX_WAITING`.
+        status_list: URI of the Token Status List that is published here; None where none is.
+        shadow: reasons out of `SHADOWABLE` that are answered with DENY and not enforced, for estates not yet ready.
     """
 
     profile: Profile = Profile.SOUND
     labels: tuple[str, ...] = LABELS
     max_lifetime: int = MAX_LIFETIME
     require_enrolment: bool = True
+    home: str | None = None
+    approval_lifetime: int = APPROVAL_LIFETIME
+    max_waiting: int = MAX_WAITING
+    shadow: frozenset[Reason] = frozenset()
+    status_list: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse to leave unenforced what must hold.
+
+        Raises:
+            ConfigurationError: `shadow` names a reason that is not in `SHADOWABLE`.
+        """
+        if not self.shadow <= SHADOWABLE:
+            named = ", ".join(sorted(self.shadow - SHADOWABLE))
+            raise ConfigurationError(f"never in shadow: {named}")
 
 
 class State(Protocol):
@@ -64,6 +109,52 @@ class State(Protocol):
 
     def principal(self, thumbprint: str) -> Principal | None:
         """Return who enrolled this key, if anybody did."""
+        ...
+
+    @property
+    def controls(self) -> Controls:
+        """What is suspended, and what was revoked by name."""
+        ...
+
+    @property
+    def policy(self) -> PolicyView | None:
+        """The policy that is active; None where the chain alone decides."""
+        ...
+
+    def party(self, thumbprint: str) -> Party:
+        """Return who holds this key, and how they stand."""
+        ...
+
+    def stopped(self, thumbprint: str, now: float) -> Iterable[Suspension]:
+        """Return what stops whoever holds this key."""
+        ...
+
+    def rested(self, thumbprint: str, now: float) -> float:
+        """Return how many seconds this holder has to wait before it may ask again; 0 where it need not."""
+        ...
+
+    def spent(self, digest: bytes) -> Spent:
+        """Return what was used up of a delegation's budget."""
+        ...
+
+    def asked_under(self, root: str) -> bool:
+        """Tell whether anybody asked for an approval under this root."""
+        ...
+
+    def approval(self, binding: str) -> Approval | None:
+        """Return the latest request for approval of an action."""
+        ...
+
+    def waiting(self, thumbprint: str, now: float) -> int:
+        """Return how many requests of this holder wait for people."""
+        ...
+
+    def approved(self, digest: bytes) -> bool:
+        """Tell whether people approved this hop when it was made."""
+        ...
+
+    def invalid(self, hop: Delegation, where: Reference, now: float) -> bool | None:
+        """Tell whether a status list says that a delegation is invalid; None where none is read that could say so."""
         ...
 
 

@@ -9,6 +9,10 @@ are the readings, so that a restart arrives at the same belief.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+
+from chain.ledger import Durability, Record, encode
+from chain.row import Write
 
 MAX_BACKSTEP_MS = 1_000
 """How far the clock may lie behind the ledger: time services step by less, a restored machine by more."""
@@ -63,3 +67,21 @@ class Timeline:
         self._leap = None
         self.floor = max(self.floor, ms)
         return self.floor
+
+
+@dataclass(frozen=True, slots=True)
+class Resuming:
+    """The record of an operator's word that the clock is right and the ledger's time was not.
+
+    Attributes:
+        now, was: milliseconds, by the clock and by the ledger.
+        durability: as every change.
+    """
+
+    now: int
+    was: int
+    durability: Durability = Durability.SYNCED
+
+    def prepare(self, first: int) -> Write:
+        """Say what to write."""
+        return Write([encode(Record(first, RESUMED, self.now, {"was": self.was}))])

@@ -133,7 +133,7 @@ class Verifier:
         speakers = [anchor for anchor in self._by_key[key] if anchor.issuer in (None, claims.iss)]
         if not speakers:
             raise InvalidTokenError(Reason.ISSUER_MISMATCH, 0, f"the anchor may not speak for `{claims.iss}`")
-        root = self._delegation(digest, claims, entry)
+        root = self._delegation(digest, claims, entry, key)
         beyond = [anchor.ceiling.excess(root, self.rules.labels) for anchor in speakers]
         if all(beyond):
             raise InvalidTokenError(Reason.ANCHOR_EXCEEDED, 0, f"asks {beyond[0]}, which its anchor may not grant")
@@ -162,14 +162,14 @@ class Verifier:
         _require_signature(frame, parent.key, hop)
         claims, entry = _decode(frame, hop, self.rules.profile)
         require_link(hops, claims, entry, self.rules.profile, self.rules.labels)
-        return self._delegation(digest, claims, entry)
+        return self._delegation(digest, claims, entry, parent.key)
 
-    def _delegation(self, digest: bytes, claims: Claims, entry: Entry | None) -> Delegation:
+    def _delegation(self, digest: bytes, claims: Claims, entry: Entry | None, signer: PublicKey) -> Delegation:
         hop = claims.del_depth
         jwk = claims.cnf.jwk
         try:
             key = None if isinstance(jwk, UnsetType) else public_key(jwk)
-            return Delegation(digest, claims, entry, key, self.rules.labels)
+            return Delegation(digest, claims, entry, key, self.rules.labels, signer.thumbprint)
         except KeyRefusedError as error:
             raise InvalidTokenError(Reason.KEY_INVALID, hop, f"`cnf`: {error}") from None
         except ValueError as error:

@@ -84,7 +84,8 @@ class Revoked(msgspec.Struct, frozen=True):
     """What a revocation felled, or would.
 
     Attributes:
-        fallen: ids of the target and of everything beneath it that had not expired, the first `MAX_LISTED`.
+        fallen: ids of the target, or of what bears the name, and of everything beneath it that had not expired, parents
+            before children, the first `MAX_LISTED`.
         count: how many in all, counted up to `MAX_COUNTED`.
         revision: of the record; 0 for a dry run.
         at_least: whether there may be more than `count`. What was not counted fell all the same.
@@ -107,13 +108,15 @@ class Struck(msgspec.Struct, frozen=True):
     """A revocation that stands, before anybody has counted what it felled.
 
     Attributes:
-        target: id of what was revoked.
+        kind: what the names are: `delegation`, or one of `chain.control.Strike`.
+        names: what was revoked; of a delegation its id.
         revision: of the record; 0 for a dry run.
         now: seconds; what had expired by then did not fall.
         until: the last revision of what is counted.
     """
 
-    target: str
+    kind: Literal["delegation", "holder", "task", "key", "issuer"]
+    names: tuple[str, ...]
     revision: int
     now: int
     until: int

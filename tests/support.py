@@ -24,9 +24,11 @@ from chain.delegation import Chain
 from chain.errors import InvalidTokenError
 from chain.key import THUMBPRINT_URI, KeySigner, Signer
 from chain.ledger import Store
+from chain.pace import Breaker
 from chain.principal import Principal
 from chain.reason import Reason
 from chain.request import Request
+from chain.signal import Transmitter
 from chain.state import Settings
 from chain.store.memory import MemoryStore
 from chain.token import Rules, Verifier
@@ -221,6 +223,9 @@ class World:
     enrolled: Iterable[KeySigner] = (ROOT_KEY, *HOLDERS)
     caller: Caller = GATE
     signer: Signer | None = ROOT_KEY
+    catalogue: Json = field(default_factory=lambda: CATALOGUE)
+    breaker: Breaker | None = None
+    transmitters: Sequence[Transmitter] = ()
 
     def __post_init__(self) -> None:
         self.authority = self.open()
@@ -239,10 +244,12 @@ class World:
             audience=HOME,
             signer=self.signer,
             issuer=ISSUER,
-            catalogue=Catalogue.model_validate(CATALOGUE),
+            catalogue=Catalogue.model_validate(self.catalogue),
             settings=self.settings,
             steady=steady,
             resume=resume,
+            breaker=self.breaker,
+            transmitters=self.transmitters,
         )
 
     def proof(

@@ -15,8 +15,8 @@ FOLDERS = sorted(path.name for path in PACKAGE.iterdir() if path.is_dir() and pa
 
 PURE = {
     "__future__", "abc", "base64", "binascii", "collections", "concurrent", "dataclasses", "decimal", "enum",
-    "functools", "hashlib", "hmac", "itertools", "json", "math", "operator", "re", "typing", "uuid",
-    "cryptography", "jwt", "msgspec", "nacl", "pydantic", "rfc8785",
+    "functools", "hashlib", "heapq", "hmac", "itertools", "json", "math", "operator", "re", "typing", "uuid",
+    "cedarpy", "cryptography", "jwt", "tomllib", "zlib", "msgspec", "nacl", "pydantic", "rfc8785",
 }  # fmt: skip
 """All that a file at the top may import: no clock, no randomness, no I/O, no transport, no graph library."""
 
@@ -29,6 +29,7 @@ COMPOSERS = {"__main__.py"}
 """The one file at the top that starts an adapter: it is the command."""
 
 MAY_IMPORT = {
+    "bundles": {"bundles"},
     "store": {"store"},
     "identity": {"identity"},
     "wire": {"wire", "v1"},

@@ -19,7 +19,9 @@ from chain.cli.output import error_data, error_text, print_json, printable, want
 from chain.errors import (
     ChainError,
     ConfigurationError,
+    CursorError,
     InvalidRequestError,
+    PolicyError,
     ResourceExhaustedError,
     StoreError,
     UnauthenticatedError,
@@ -36,15 +38,25 @@ _COMMANDS = {
     "delegate": "Hand a narrower grant on to the next agent.",
     "check": "Ask whether a call is allowed, now.",
     "explain": "Ask as `check` does, and see every hop laid open.",
-    "revoke": "Revoke a delegation and everything beneath it.",
+    "simulate": "Ask what the answer would be, if things stood otherwise.",
+    "shadow": "Count what was denied in shadow, and not enforced.",
+    "revoke": "Revoke a delegation, or all that bears a name, and everything beneath it.",
+    "suspend": "Stop an agent, a trust domain, a task, a tool, or everything, now.",
+    "resume": "Let something go on that was stopped.",
+    "suspensions": "See what is stopped now.",
+    "signal": "Hand in a security event, or make one.",
+    "approvals": "See what waits for people; approve it, or refuse it.",
+    "policy": "Validate, test, compare and activate policy bundles.",
+    "watch": "Follow the ledger, or whether one chain still stands.",
     "verify": "Judge a chain and a call offline: JSON in, JSON out.",
     "inspect": "Explain a chain to a person: hops, what each narrowed, when it dies.",
+    "status-list": "Print the list that tells verifiers who ask nobody which roots were revoked.",
     "keygen": "Make a private key in a file of its own.",
     "credential": "Make a secret for a caller of the service, and the hash for its configuration.",
 }
 """Command -> one line of help, in the order of the help; each stands in the module of its name."""
 
-_USAGE = (ConfigurationError, InvalidRequestError, UnauthenticatedError)
+_USAGE = (ConfigurationError, CursorError, InvalidRequestError, PolicyError, UnauthenticatedError)
 _BROKEN = (UnreachableError, StoreError, ResourceExhaustedError)
 
 
@@ -57,7 +69,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        found: click.Command = getattr(import_module(f"chain.cli.{cmd_name}"), cmd_name)
+        name = cmd_name.replace("-", "_")
+        found: click.Command = getattr(import_module(f"chain.cli.{name}"), name)
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

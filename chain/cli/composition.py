@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from chain import bundles
 from chain.authority import Authority
 from chain.errors import ChainError
 from chain.identity import keyfile
@@ -24,10 +25,21 @@ def authority(settings: ServeSettings) -> Authority:
     signer = None if settings.issuer_key is None else keyfile.load(settings.issuer_key)
     store = _store(settings)
     try:
-        return compose(settings, store, signer=signer, steady=time.monotonic)
+        return compose(settings, store, signer=signer, policy=_policy(settings), steady=time.monotonic)
     except ChainError:
         store.close()
         raise
+
+
+def _policy(settings: ServeSettings) -> dict[str, str] | None:
+    """Return the files of the bundle to begin with.
+
+    Raises:
+        PolicyError: they cannot be read.
+    """
+    if settings.policy == "none":
+        return None
+    return bundles.default() if settings.policy == "default" else bundles.read(settings.policy)
 
 
 def _store(settings: ServeSettings) -> Store:

@@ -15,13 +15,17 @@ from typing import Any, NamedTuple
 
 import click
 
+from chain.cli import demo_oversight, demo_story
 from chain.cli.demo_stage import GATE, Stage
-from chain.cli.demo_story import AGENTS, CATALOGUE, STEPS, Outcome, Step, Story, Told
+from chain.cli.demo_story import AGENTS, CATALOGUE, Outcome, Step, Story, Told
 from chain.cli.output import colour, json_option, paint, print_json, printable, row, wrapped
 from chain.errors import ChainError, ConfigurationError
 
 ENDED = 128 + signal.SIGTERM
 """Exit code of a demonstration that was told to end, as a shell would report it."""
+
+STEPS: tuple[Step, ...] = (*demo_story.STEPS, *demo_oversight.STEPS)
+"""Both acts."""
 
 _HEADINGS = ("", "who", "what was asked", "decided", "why", "hop", "ms")
 _WIDTHS = (2, 12, 21, 9, 19, 3, 4)
@@ -30,7 +34,10 @@ _WIDTHS = (2, 12, 21, 9, 19, 3, 4)
 _WHY = {"ISSUED": "by a trusted issuer", "DELEGATED": "within its parent", "ALLOW": "every hop permits"}
 """What stands where a refusal would have its reason."""
 
-_COLOURS = {"DENY": "red", "REFUSED": "red", "REVOKED": "yellow"}
+_SHOWN = {"APPROVAL_REQUIRED": "WAITS"}
+"""What a column is too narrow for."""
+
+_COLOURS = {"APPROVAL_REQUIRED": "yellow", "DENY": "red", "REFUSED": "red", "REVOKED": "yellow"}
 
 
 class _Played(NamedTuple):
@@ -53,7 +60,10 @@ def demo(ctx: click.Context, keep: Path | None, *, as_json: bool) -> None:
 
     Starts `chain serve` on a free loopback port with a SQLite ledger. A human's grant goes to an orchestrator and on
     to agents beneath it; there are allowed calls, over-asking, a forged token, a stolen one, a replay, an expiry
-    and a revocation. Exit 0 only when every step came out as told, 1 when one did not.
+    and a revocation. Then a shared budget, a transfer that two people have to approve, a suspension, a signal that
+    raises an agent's risk, and a policy that changes under a chain that runs.
+
+    Exit 0 only when every step came out as told, 1 when one did not.
     """
     start = time.monotonic()
     played: list[_Played] = []
@@ -133,7 +143,7 @@ def _print_step(number: int, played: _Played) -> None:
         str(number),
         played.step.who,
         played.step.asked,
-        effect,
+        _SHOWN.get(effect, effect),
         reason or _WHY.get(effect, ""),
         place,
         f"{played.outcome.ms:.1f}",
@@ -142,7 +152,8 @@ def _print_step(number: int, played: _Played) -> None:
     if not played.as_told:
         text += f"\n   NOT AS TOLD: {_words(played.step.expected)} was to come of it"
     shade = _COLOURS.get(effect, "green") if played.as_told else "magenta"
-    click.echo(text.replace(effect, paint(effect, shade, on=colour()), 1))
+    shown = _SHOWN.get(effect, effect)
+    click.echo(text.replace(shown, paint(shown, shade, on=colour()), 1))
     sys.stdout.flush()
 
 
@@ -154,7 +165,7 @@ def _words(told: Told) -> str:
 def _close(played: Sequence[_Played], seconds: float, keep: Path | None) -> None:
     click.echo("\nwhat the refusals said")
     for number, one in enumerate(played, 1):
-        if one.outcome.told.effect in {"DENY", "REFUSED", "ERROR"}:
+        if one.outcome.told.effect in {"DENY", "REFUSED", "ERROR", "APPROVAL_REQUIRED"}:
             hop = one.outcome.told.hop
             where = "" if hop is None else f"hop {hop}: "
             click.echo(wrapped(f"{where}{one.outcome.detail}", f"{number:>4}  ", "      "))

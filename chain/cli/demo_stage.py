@@ -29,6 +29,9 @@ AUTHORITY = "https://chain.example"
 GATE = "https://tools.example"
 """The enforcement point in front of the tools: what proofs are made for."""
 
+SIGNALS = "https://idp.example"
+"""Whose security events the authority takes."""
+
 STOP_SECONDS = 5
 """How long the server may take to end before it is killed."""
 
@@ -43,6 +46,10 @@ class Agent(NamedTuple):
 
     name: str
     enrolled: bool = True
+
+
+PEOPLE = ("ann", "ben")
+"""Who may approve; each is accountable to nobody who owns an agent."""
 
 
 class Stage:
@@ -73,7 +80,7 @@ class Stage:
         self._log: IO[bytes] | None = None
         for name in ("keys", "secrets", "chains"):
             (folder / name).mkdir(mode=0o700)
-        self.keys = {name: self._key(name) for name in ("issuer", *(agent.name for agent in agents))}
+        self.keys = {name: self._key(name) for name in ("issuer", "idp", *PEOPLE, *(agent.name for agent in agents))}
         source.write_new(folder / "catalogue.json", json.dumps(catalogue, indent=2) + "\n")
         source.write_new(folder / "chain.toml", self._configuration([a.name for a in agents if a.enrolled]))
 
@@ -154,6 +161,14 @@ class Stage:
         text += _table("anchors", {"jwk_file": public["issuer"], "iss": ISSUER})
         for name, role, more in (("alice", "issuer", {}), ("gate", "enforcement_point", {"audience": GATE})):
             text += _table("callers", {"name": name, "roles": [role], "credentials": [self._secret(name)], **more})
+        text += _table(
+            "callers", {"name": "operator", "roles": ["operator"], "credentials": [self._secret("operator")]}
+        )
+        for name in PEOPLE:
+            text += _table("callers", {"name": name, "roles": ["approver"], "credentials": [self._secret(name)]})
+            person = {"id": f"spiffe://demo.example/people/{name}", "kind": "human", "owner": name}
+            text += _table("agents", {"jwk_file": public[name], **person})
+        text += _table("signals", {"iss": SIGNALS, "jwk_file": public["idp"]})
         for name in agents:
             caller = {"name": name, "roles": ["agent"], "credentials": [self._secret(name)]}
             identity = f"spiffe://demo.example/{name}"

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 from chain import mint, proof, token
 from chain.base64url import b64encode
-from chain.change import Issue, Revoke
 from chain.cli.demo_stage import AUTHORITY, GATE, Agent, Stage
 from chain.client.holding import Holding
 from chain.decision import Decision
 from chain.errors import ChainError, DeniedError, ExcessError, InvalidTokenError
+from chain.order import Issue, Revoke
 from chain.request import Request
 
 AGENTS = (
@@ -33,7 +33,14 @@ AGENTS = (
 CATALOGUE = {
     "web.search": {"class": "read", "sensitivity": "low", "target": "web"},
     "mail.read": {"class": "read", "sensitivity": "moderate", "target": "mail"},
-    "bank.pay": {"class": "act", "sensitivity": "high", "target": "bank"},
+    "bank.pay": {"class": "act", "sensitivity": "moderate", "target": "bank"},
+    "hotel.book": {"class": "write", "sensitivity": "moderate", "target": "hotels"},
+    "bank.transfer": {
+        "class": "act",
+        "sensitivity": "critical",
+        "target": "bank",
+        "amount": {"argument": "amount", "currency": "EUR"},
+    },
 }
 
 SHORT_LIFE = 3
@@ -99,7 +106,7 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
+class Call:
     """A call that somebody makes, by who holds which chain."""
 
     who: str
@@ -112,12 +119,23 @@ class _Call:
 
 
 class Story:
-    """The story while it is played: who holds which chain by now."""
+    """The story while it is played.
+
+    Attributes:
+        stage: where it plays.
+        chains: who holds which chain by now.
+        last, decision: what was asked last, and the answer.
+        request_id: of the approval that somebody waits for.
+        chapter: what the files of the chains made now begin with.
+    """
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
         self.chains: dict[str, list[str]] = {}
         self.last: Request | None = None
+        self.decision: Decision | None = None
+        self.request_id = ""
+        self.chapter = ""
 
     def issue(self) -> Outcome:
         """Alice gives the orchestrator what the trip needs."""
@@ -127,8 +145,8 @@ class Story:
         )
         start = time.perf_counter()
         made = self.stage.clients["alice"].issue(order)
-        self._holds("orchestrator", [made.token])
-        return Outcome(Told("ISSUED"), _since(start), f"{len(TRIP['tools'])} tools for an hour")
+        self.holds("orchestrator", [made.token])
+        return Outcome(Told("ISSUED"), since(start), f"{len(TRIP['tools'])} tools for an hour")
 
     def delegate(self, who: str, to: str, grant: dict[str, Any], lifetime: int = 1800) -> Outcome:
         """Sign a child and register it; nothing is compared on this side, so that the service has to."""
@@ -138,19 +156,19 @@ class Story:
         try:
             self.stage.clients[who].delegate(tokens, child, made)
         except (InvalidTokenError, DeniedError) as error:
-            return _refused(error, _since(start))
-        ms = _since(start)
-        self._holds(to, [*tokens, child])
+            return refused(error, since(start))
+        ms = since(start)
+        self.holds(to, [*tokens, child])
         return Outcome(Told("DELEGATED"), ms, f"to {to}")
 
     def ask(self, who: str, request: Request, tokens: list[str] | None = None) -> Outcome:
         """Let the gate in front of the tools ask; it sees only what the agent presents."""
         self.last = request
         start = time.perf_counter()
-        decision = self.stage.clients["gate"].check(tokens or self.chains[who], request)
-        return _decided(decision, _since(start))
+        self.decision = decision = self.stage.clients["gate"].check(tokens or self.chains[who], request)
+        return _decided(decision, since(start))
 
-    def request(self, call: _Call) -> Request:
+    def request(self, call: Call) -> Request:
         """Return a call with its holder's proof."""
         holder = Holding(
             signer=self.stage.keys[call.who], tokens=self.chains[call.who], audience=GATE, purpose=call.purpose
@@ -180,7 +198,7 @@ class Story:
             "bank.pay",
             arguments,
             audience=GATE,
-            jti=_fresh(),
+            jti=fresh(),
             iat=int(time.time()),
             facts=facts,
         )
@@ -190,7 +208,7 @@ class Story:
         """The reader comes back when its delegation has died."""
         dies = mint.unverified(self.chains["reader"][-1]).exp
         time.sleep(max(0.0, dies + 0.05 - time.time()))
-        return _Call("reader", "web.search", {"query": "trams"})(self)
+        return Call("reader", "web.search", {"query": "trams"})(self)
 
     def revoke(self) -> Outcome:
         """The orchestrator takes back what it gave to payments."""
@@ -199,7 +217,7 @@ class Story:
         made = self._proof("orchestrator", proof.REVOKE, {"target": target.id})
         start = time.perf_counter()
         fell = self.stage.clients["orchestrator"].revoke(Revoke(target.digest, "the trip is paid"), tokens, made)
-        return Outcome(Told("REVOKED", f"{fell.count} fell"), _since(start), "payments and all beneath it")
+        return Outcome(Told("REVOKED", f"{fell.count} fell"), since(start), "payments and all beneath it")
 
     def _child(self, who: str, to: str, grant: dict[str, Any], lifetime: int) -> tuple[str, str]:
         """Return a child token, and the proof that registers it."""
@@ -216,11 +234,12 @@ class Story:
 
     def _proof(self, who: str, tool: str, arguments: dict[str, Any]) -> str:
         leaf, key = mint.unverified(self.chains[who][-1]), self.stage.keys[who]
-        return proof.make(key, leaf, tool, arguments, audience=AUTHORITY, jti=_fresh(), iat=int(time.time()))
+        return proof.make(key, leaf, tool, arguments, audience=AUTHORITY, jti=fresh(), iat=int(time.time()))
 
-    def _holds(self, who: str, tokens: list[str]) -> None:
+    def holds(self, who: str, tokens: list[str]) -> None:
+        """Give somebody a chain, and leave it for other commands."""
         self.chains[who] = tokens
-        self.stage.keep(who, tokens)
+        self.stage.keep(self.chapter + who, tokens)
 
 
 def _delegating(who: str, to: str, grant: dict[str, Any], lifetime: int = 1800) -> Callable[[Story], Outcome]:
@@ -247,29 +266,29 @@ STEPS: tuple[Step, ...] = (
         Told("DELEGATED"),
         _delegating("researcher", "reader", SEARCHING, SHORT_LIFE),
     ),
-    Step("reader", "web.search", Told("ALLOW"), _Call("reader", "web.search", {"query": "trams"})),
+    Step("reader", "web.search", Told("ALLOW"), Call("reader", "web.search", {"query": "trams"})),
     Step("payments", "Delegate to clerk: pay up to 20", Told("DELEGATED"), _delegating("payments", "clerk", SMALL)),
-    Step("researcher", "mail.read receipts", Told("ALLOW"), _Call("researcher", "mail.read", {"folder": "receipts"})),
-    Step("clerk", "bank.pay 12", Told("ALLOW"), _Call("clerk", "bank.pay", {"amount": 12})),
+    Step("researcher", "mail.read receipts", Told("ALLOW"), Call("researcher", "mail.read", {"folder": "receipts"})),
+    Step("clerk", "bank.pay 12", Told("ALLOW"), Call("clerk", "bank.pay", {"amount": 12})),
     Step("clerk", "the same call and proof again", Told("DENY", "replay", 2), Story.replay),
-    Step("clerk", "bank.pay 80", Told("DENY", "constraint_violated", 2), _Call("clerk", "bank.pay", {"amount": 80})),
+    Step("clerk", "bank.pay 80", Told("DENY", "constraint_violated", 2), Call("clerk", "bank.pay", {"amount": 80})),
     Step(
         "researcher",
         "mail.read inbox",
         Told("DENY", "constraint_violated", 1),
-        _Call("researcher", "mail.read", {"folder": "inbox"}),
+        Call("researcher", "mail.read", {"folder": "inbox"}),
     ),
     Step(
         "researcher",
         "bank.pay 5",
         Told("DENY", "tool_not_granted", 1),
-        _Call("researcher", "bank.pay", {"amount": 5}),
+        Call("researcher", "bank.pay", {"amount": 5}),
     ),
     Step(
         "clerk",
         "bank.pay 12, for another purpose",
         Told("DENY", "purpose_mismatch", 0),
-        _Call("clerk", "bank.pay", {"amount": 12}, "gifts"),
+        Call("clerk", "bank.pay", {"amount": 12}, "gifts"),
     ),
     Step(
         "payments",
@@ -280,7 +299,7 @@ STEPS: tuple[Step, ...] = (
     Step("clerk", "bank.pay 4000, with a child forged offline", Told("DENY", "constraint_widened", 3), Story.forge),
     Step("thief", "bank.pay 12, with the clerk's tokens", Told("DENY", "holder_mismatch", 2), Story.steal),
     Step("orchestrator", "Revoke what payments holds", Told("REVOKED", "2 fell"), Story.revoke),
-    Step("clerk", "bank.pay 12", Told("DENY", "revoked", 1), _Call("clerk", "bank.pay", {"amount": 12})),
+    Step("clerk", "bank.pay 12", Told("DENY", "revoked", 1), Call("clerk", "bank.pay", {"amount": 12})),
     Step(
         "payments",
         "Delegate to clerk: pay up to 20",
@@ -291,7 +310,7 @@ STEPS: tuple[Step, ...] = (
         "researcher",
         "mail.read receipts: the sibling lives on",
         Told("ALLOW"),
-        _Call("researcher", "mail.read", {"folder": "receipts"}),
+        Call("researcher", "mail.read", {"folder": "receipts"}),
     ),
     Step("reader", f"web.search, after {SHORT_LIFE} s", Told("DENY", "expired", 2), Story.outlive),
 )
@@ -303,7 +322,8 @@ def _decided(decision: Decision, ms: float) -> Outcome:
     return Outcome(told, ms, decision.findings[0].detail if decision.findings else "every hop permits it")
 
 
-def _refused(error: ChainError, ms: float) -> Outcome:
+def refused(error: ChainError, ms: float) -> Outcome:
+    """Return the outcome of a change that was refused."""
     if isinstance(error, ExcessError):
         told = Told("REFUSED", error.reason.value, error.hop)
         return Outcome(told, ms, error.detail, error.field, error.parent, error.child)
@@ -314,9 +334,11 @@ def _refused(error: ChainError, ms: float) -> Outcome:
     return Outcome(Told("REFUSED", error.reason.value, hop), ms, error.detail)
 
 
-def _since(start: float) -> float:
+def since(start: float) -> float:
+    """Return milliseconds from `start` on."""
     return (time.perf_counter() - start) * 1000
 
 
-def _fresh() -> str:
+def fresh() -> str:
+    """Return what nobody can guess."""
     return b64encode(os.urandom(16))

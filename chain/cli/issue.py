@@ -10,12 +10,12 @@ import click
 
 from chain import mint, token
 from chain.anchor import TrustAnchor
-from chain.change import Issue
 from chain.cli import options, remote
 from chain.cli.minting import print_minted
 from chain.cli.output import json_option
 from chain.errors import ConfigurationError
 from chain.identity import keyfile
+from chain.order import Issue
 from chain.token import Verifier
 
 
@@ -24,6 +24,9 @@ from chain.token import Verifier
 @options.root_facts
 @click.option("--key", type=click.Path(path_type=Path), metavar="KEYFILE", help="Offline: the issuer's key file.")
 @click.option("--issuer", metavar="URI", help="Offline: the issuer's name, `iss` in the token.")
+@click.option(
+    "--home", metavar="URI", help="Offline: the authority that keeps the budgets and approvals of this chain."
+)
 @remote.where
 @json_option
 def issue(
@@ -31,6 +34,7 @@ def issue(
     facts: options.RootFacts,
     key: Path | None,
     issuer: str | None,
+    home: str | None,
     where: remote.Where,
     *,
     as_json: bool,
@@ -45,21 +49,21 @@ def issue(
     """  # noqa: D301 - click reads \b as a mark, not Python
     order = facts.order(terms)
     if where.named:
-        if key is not None or issuer is not None:
-            raise ConfigurationError("--key and --issuer are for issuing offline; a service has its own")
+        if key is not None or issuer is not None or home is not None:
+            raise ConfigurationError("--key, --issuer and --home are for issuing offline; a service has its own")
         with where.connect() as client:
             made = client.issue(order)
         print_minted([made.token], made.revision, as_json=as_json)
     elif key is None or issuer is None:
         raise ConfigurationError("issuing offline needs --key and --issuer; else give --server or --ledger")
     else:
-        print_minted([_signed(order, key, issuer)], None, as_json=as_json)
+        print_minted([_signed(order, key, issuer, home)], None, as_json=as_json)
 
 
-def _signed(order: Issue, key: Path, issuer: str) -> str:
+def _signed(order: Issue, key: Path, issuer: str, home: str | None) -> str:
     """Sign a root, and verify it as any stranger would before it is handed out."""
     signer = keyfile.load(key)
     now = time.time()
-    text = token.sign(order.claims(issuer, mint.uuid7(now, os.urandom(10)), int(now)), signer)
+    text = token.sign(order.claims(issuer, mint.uuid7(now, os.urandom(10)), int(now), home), signer)
     Verifier([TrustAnchor(signer.key, issuer)]).verify([text])
     return text

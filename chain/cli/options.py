@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
@@ -9,12 +10,14 @@ from typing import Any, TypeVar
 
 import click
 
-from chain import mint
-from chain.change import Issue
+from chain import intent, mint
+from chain.claims import Intent
 from chain.cli import source
 from chain.cli.output import seconds
+from chain.errors import InvalidRequestError
 from chain.grant import Grant
 from chain.key import PublicKey
+from chain.order import Issue
 
 T = TypeVar("T")
 Command = Callable[..., Any]
@@ -93,9 +96,15 @@ class RootFacts:
     sub: str | None
     owner: str | None
     task: str | None
+    instruction: str | None
+    listed: bool
 
     def order(self, terms: Terms) -> Issue:
-        """Return the root to be issued."""
+        """Return the root to be issued; its intent is bound to the instruction under a fresh salt.
+
+        Raises:
+            InvalidRequestError: an instruction that binds nothing.
+        """
         return Issue(
             holder=terms.holder,
             grant=terms.given,
@@ -105,7 +114,17 @@ class RootFacts:
             sub=self.sub,
             owner=self.owner,
             task=self.task,
+            intent=None if self.instruction is None else _bound(self.instruction),
+            listed=self.listed,
         )
+
+
+def _bound(instruction: str) -> Intent:
+    text = source.text(instruction[1:]) if instruction.startswith("@") else instruction
+    try:
+        return intent.bind(text, os.urandom(intent.SALT_BYTES))
+    except ValueError as error:
+        raise InvalidRequestError(f"--instruction: {error}") from None
 
 
 root_facts = bundled(
@@ -114,6 +133,8 @@ root_facts = bundled(
     click.option("--sub", metavar="WHO", help="On whose behalf."),
     click.option("--owner", metavar="WHO", help="The accountable person or team."),
     click.option("--task", metavar="ID", help="The task, `txn` in the token."),
+    click.option("--instruction", metavar="TEXT|@FILE", help="Bind the task to this instruction, by a salted hash."),
+    click.option("--listed", is_flag=True, help="With --server: give it a place in the service's status list."),
 )
 
 

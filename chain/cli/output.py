@@ -6,17 +6,19 @@ inside tokens are a stranger's words: a control character among them never reach
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import sys
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import click
 import msgspec
 
-from chain.decision import Decision
+from chain.decision import Awaited, Decision
 from chain.errors import ChainError, DeniedError, ExcessError, InvalidTokenError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -58,6 +60,47 @@ def print_json(value: object) -> None:
 def printable(text: str) -> str:
     """Return text with everything escaped that a terminal might obey."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+"""Characters that Python calls printable, and that show nothing."""
+
+
+def quoted(value: object) -> str:
+    """Return a value as JSON on one line, with everything escaped that a terminal obeys, or that nobody sees."""
+    return _visible(json.dumps(value, ensure_ascii=False))
+
+
+def shown(value: object) -> list[str]:
+    """Return a JSON value on many lines, each within `WIDTH` columns and marked where it goes on.
+
+    What is untrusted in it can neither end its line nor fill one up until the terminal begins another.
+    """
+    lines = []
+    for line in json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True).splitlines():
+        mark = "  | "
+        for part in _parts(_visible(line), WIDTH - len(mark)):
+            lines.append(mark + part)
+            mark = "  + "
+    return lines
+
+
+def _parts(text: str, width: int) -> Iterator[str]:
+    """Yield a line in parts; beyond ASCII a character may take two columns."""
+    part, taken = "", 0
+    for char in text:
+        columns = 1 if char.isascii() else 2
+        if taken + columns > width:
+            yield part
+            part, taken = "", 0
+        part, taken = part + char, taken + columns
+    yield part
+
+
+def _visible(text: str) -> str:
+    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), printable(text))
 
 
 def colour() -> bool:
@@ -124,6 +167,12 @@ def decision_data(decision: Decision) -> dict[str, Any]:
     }
     if decision.id:
         data |= {"id": decision.id, "revision": decision.revision}
+    if decision.awaits is not None:
+        data["awaits"] = decision.awaits.model_dump()
+    if not decision.enforced:
+        data["enforced"] = False
+    if decision.policy:
+        data |= {"policy": decision.policy, "rules": list(decision.rules)}
     return data
 
 
@@ -134,20 +183,27 @@ def print_decision(decision: Decision, *, as_json: bool) -> None:
         return
     at = "" if decision.hop is None else f" at hop {decision.hop}"
     why = "" if decision.allowed else f": {decision.reason.value}{at}"
-    click.echo(paint(decision.effect.value, "green" if decision.allowed else "red", on=colour()) + why)
+    shadow = "" if decision.enforced else " (in shadow: not enforced yet)"
+    click.echo(paint(decision.effect.value, "green" if decision.allowed else "red", on=colour()) + why + shadow)
     for finding in decision.findings:
         click.echo(wrapped(str(finding), "  ", "    "))
+    if decision.awaits is not None:
+        click.echo(wrapped(awaited_text(decision.awaits), "  ", "    "))
 
 
 def error_data(error: ChainError) -> dict[str, Any]:
     """Return an error for `--json`: a refusal as a decision is told, with what was asked beyond; else its code."""
+    told: dict[str, Any]
     if isinstance(error, DeniedError):
         decision = error.decision
         detail = "; ".join(map(str, decision.findings)) or str(error)
-        return {"effect": "DENY", "reason": error.reason.value, "hop": decision.hop, "detail": detail}
+        told = {"effect": decision.effect.value, "reason": error.reason.value, "hop": decision.hop, "detail": detail}
+        if decision.awaits is not None:
+            told["awaits"] = decision.awaits.model_dump()
+        return told
     if not isinstance(error, InvalidTokenError):
         return {"error": error.reason.value, "detail": error.detail}
-    told: dict[str, Any] = {
+    told = {
         "effect": "DENY",
         "reason": error.reason.value,
         "hop": error.hop,
@@ -160,7 +216,16 @@ def error_data(error: ChainError) -> dict[str, Any]:
 
 def error_text(error: ChainError) -> str:
     """Return an error in one line; who types a command is an operator, and gets every finding."""
-    return str(error_data(error)["detail"]) if isinstance(error, DeniedError) else str(error)
+    if not isinstance(error, DeniedError):
+        return str(error)
+    awaits = error.decision.awaits
+    return str(error_data(error)["detail"]) + ("" if awaits is None else f"; {awaited_text(awaits)}")
+
+
+def awaited_text(awaits: Awaited) -> str:
+    """Return what a call waits for."""
+    people = f"{awaits.approvals} of {awaits.threshold} approved"
+    return f"waits for request {awaits.request_id} until {moment(awaits.expires_at)}: {people}"
 
 
 def row(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -84,7 +84,14 @@ where = bundled(
         "--credential-file", envvar="CHAIN_CREDENTIAL_FILE", metavar="FILE", help="The caller's secret, mode 0600."
     ),
     click.option("--ca", type=click.Path(path_type=Path), metavar="PEM", help="Trusted certificates of the server."),
-    click.option("--timeout", type=click.FloatRange(0.01, 60), default=5.0, show_default=True, help="Seconds to wait."),
+    click.option(
+        "--timeout",
+        envvar="CHAIN_TIMEOUT",
+        type=click.FloatRange(0.01, 60),
+        default=5.0,
+        show_default=True,
+        help="Seconds to wait.",
+    ),
     click.option(
         "--ledger",
         type=click.Path(path_type=Path),

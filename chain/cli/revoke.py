@@ -6,17 +6,20 @@ import os
 import re
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from chain import mint, proof
 from chain.base64url import b64decode, b64encode
-from chain.change import Revoke
 from chain.cli import remote, source
+from chain.cli.options import bundled
 from chain.cli.output import json_option, print_json
+from chain.control import Named
 from chain.errors import ConfigurationError, InvalidRequestError
 from chain.identity import keyfile
+from chain.order import Revoke
 
 _DIGEST = 32
 
@@ -35,8 +38,40 @@ class _TakesId(click.Command):
         return super().parse_args(ctx, args)
 
 
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What is revoked by name."""
+
+    holder: str | None
+    task: str | None
+    signing_key: str | None
+    issuer: str | None
+
+    @property
+    def given(self) -> list[Named]:
+        """The names that were given."""
+        found = (
+            None if self.holder is None else Named("holder", self.holder),
+            None if self.task is None else Named("task", self.task),
+            None if self.signing_key is None else Named("key", self.signing_key),
+            None if self.issuer is None else Named("issuer", self.issuer),
+        )
+        return [named for named in found if named is not None]
+
+
+names = bundled(
+    "names",
+    Names,
+    click.option("--holder", metavar="NAME", help="By name: all that a key or an enrolled principal holds."),
+    click.option("--task", metavar="ID", help="By name: all chains of a task."),
+    click.option("--signing-key", metavar="THUMBPRINT", help="By name: all that a key signed."),
+    click.option("--issuer", metavar="URI", help="By name: all that an issuer issued."),
+)
+
+
 @click.command(cls=_TakesId)
-@click.argument("delegation", metavar="ID|TOKEN")
+@click.argument("delegation", metavar="[ID|TOKEN]", required=False)
+@names
 @click.option("--reason", "cause", default="", help="Why, for the record.")
 @click.option("--dry-run", is_flag=True, help="Only tell what would fall.")
 @click.option("--chain", "chain_file", metavar="FILE|-", help="As an agent: the chain under which you revoke.")
@@ -44,7 +79,8 @@ class _TakesId(click.Command):
 @remote.where
 @json_option
 def revoke(
-    delegation: str,
+    delegation: str | None,
+    names: Names,
     cause: str,
     chain_file: str | None,
     key: Path | None,
@@ -53,11 +89,18 @@ def revoke(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Revoke a delegation, named by its id or its token, with everything beneath it. Needs --server.
+    """Revoke a delegation, named by its id or its token, with everything beneath it. Needs --server or --ledger.
 
-    An issuer or operator revokes what it likes; an agent what it holds or handed on, with --chain and --key.
+    An issuer or operator revokes what it likes, also by name, which is for good; an agent what it holds or handed on,
+    with --chain and --key.
     """
-    target = _digest(delegation)
+    named = names.given
+    if len(named) + (delegation is not None) != 1:
+        raise ConfigurationError("give one thing to revoke: a delegation, or one of its names")
+    if delegation is None and (chain_file is not None or key is not None):
+        raise ConfigurationError("an agent revokes a delegation; by name revokes an issuer or operator")
+    target = b"" if delegation is None else _digest(delegation)
+    order = Revoke(target, cause, named[0] if named else None)
     standing = None if chain_file is None else source.tokens(chain_file)
     if standing is None and key is not None:
         raise ConfigurationError("--key signs for a chain: give --chain")
@@ -65,7 +108,7 @@ def revoke(
         made = None
         if standing is not None and key is not None:
             made = _proof(standing, key, target, client.audience())
-        told = client.revoke(Revoke(target, cause), standing, made, dry_run=dry_run)
+        told = client.revoke(order, standing, made, dry_run=dry_run)
     if as_json:
         data = {"fallen": told.fallen, "count": told.count, "at_least": told.at_least, "revision": told.revision}
         print_json(data | {"dry_run": dry_run})

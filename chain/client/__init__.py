@@ -11,6 +11,7 @@ from chain.client.door import AsyncDoor, AsyncLocal, Door, Local
 from chain.client.guard import guard
 from chain.client.holding import Handover
 from chain.client.session import AsyncSession, Session, active
+from chain.client.step import astep, step
 
 if TYPE_CHECKING:
     from chain.client.aio import AsyncClient
@@ -27,7 +28,9 @@ __all__ = [
     "Local",
     "Session",
     "active",
+    "astep",
     "guard",
+    "step",
 ]
 
 

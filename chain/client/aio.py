@@ -8,29 +8,38 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Self
 
 import grpc
 from grpc import aio
 
-from chain.change import Issue, Revoke
 from chain.client import call as calls
+from chain.client.approvals import AsyncApprovals
 from chain.client.call import Answer, Call, Listing, R
 from chain.client.door import TIMEOUT
 from chain.client.endpoint import endpoint
+from chain.client.following import PATIENCE, Following, T, of_chain, of_ledger, once
+from chain.client.lookout import AsyncLookout, AsyncWatching
+from chain.client.policies import AsyncPolicies
+from chain.client.steering import AsyncSteering
 from chain.client.stream import AsyncCheckStream
+from chain.client.watch import AsyncWatch, ask_async
 from chain.decision import Decision, Effect
 from chain.desk import Presented
 from chain.errors import UnreachableError
 from chain.explain import Explanation
 from chain.key import PublicKey
+from chain.order import Issue, Revoke
 from chain.principal import Principal
 from chain.request import Request
+from chain.simulate import Hypothesis, Simulation
 from chain.view import Delegated, Enrolled, Query, Revoked
+from chain.watch import Stand, Told
 from chain.wire.info import ServerInfo
 from chain.wire.status import error_from
+from chain.wire.watch import HEARTBEAT
 
 
 class AsyncClient:
@@ -43,6 +52,9 @@ class AsyncClient:
         self._place = endpoint(target, credential, roots)
         self._timeout = timeout
         self._info: ServerInfo | None = None
+        self.approvals = AsyncApprovals(self._run)
+        self.policies = AsyncPolicies(self._run)
+        self.steering = AsyncSteering(self._run)
 
     @cached_property
     def _channel(self) -> aio.Channel:
@@ -73,6 +85,16 @@ class AsyncClient:
     async def explain(self, presented: Presented, request: Request) -> Explanation:
         """Say hop by hop how the decision comes about; as `Client.explain`."""
         return await self._run(calls.explain(presented, request))
+
+    async def simulate(
+        self,
+        presented: Presented,
+        request: Request,
+        hypothesis: Hypothesis,
+        policy_files: Mapping[str, str] | None = None,
+    ) -> Simulation:
+        """Say what would be decided, if things stood otherwise; as `Client.simulate`."""
+        return await self._run(calls.simulate(presented, request, hypothesis, policy_files))
 
     async def issue(self, order: Issue, key: str | None = None) -> Delegated:
         """Issue a root; as `Client.issue`."""
@@ -110,9 +132,43 @@ class AsyncClient:
         """Record who a key belongs to; an agent sends the key's own agreement (`chain.enrolment.make`)."""
         return await self._run(calls.enrol(holder, principal, key, proof))
 
+    async def status_list(self) -> str:
+        """Return the Token Status List of the service's roots, signed by its issuer."""
+        return await self._run(calls.status_list())
+
     async def info(self) -> ServerInfo:
         """Return what the server says of itself, now."""
         return await self._run(calls.info())
+
+    async def revision(self) -> int:
+        """Return the last revision that survives power loss."""
+        return await self._run(calls.revision())
+
+    def watch(
+        self,
+        after: int | None = None,
+        kinds: Iterable[str] = (),
+        *,
+        until_now: bool = False,
+        heartbeat: float = HEARTBEAT,
+    ) -> AsyncWatch[Told]:
+        """Follow the ledger; as `Client.watch`."""
+        return self._follow(of_ledger(after, kinds, heartbeat, until_now=until_now))
+
+    def watch_chain(self, presented: Presented, *, heartbeat: float = HEARTBEAT) -> AsyncWatch[Stand]:
+        """Follow how a chain stands; as `Client.watch_chain`."""
+        return self._follow(of_chain(presented, heartbeat, PATIENCE))
+
+    async def standing(self, presented: Presented) -> Stand:
+        """Return whether a chain stands now, whatever may be called under it."""
+        return await ask_async(self._methods["Watch"], self._place.metadata, once(presented), self._timeout)
+
+    async def lookout(self, presented: Presented, pulse: float) -> AsyncLookout:
+        """Return somebody who keeps an eye on a chain; `AsyncSession` posts it."""
+        return await AsyncWatching.posted(self._follow(of_chain(presented, pulse)), pulse)
+
+    def _follow(self, following: Following[T]) -> AsyncWatch[T]:
+        return AsyncWatch(self._methods["Watch"], self._place.metadata, following, self.revision)
 
     async def audience(self) -> str:
         """Return the authority's own name; asked once."""
@@ -125,7 +181,7 @@ class AsyncClient:
         await self._channel.close()
 
     async def _run(self, call: Call[R]) -> R:
-        end = time.monotonic() + self._timeout
+        end = time.monotonic() + max(self._timeout, call.patience)
         send = self._methods[call.method]
         attempt = 0
         while True:

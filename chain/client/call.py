@@ -7,31 +7,38 @@ again under the idempotency key that it has, and never with another.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from google.protobuf.message import Message
 
 from chain.base64url import b64encode
-from chain.change import Issue, Revoke
 from chain.decision import Decision, Effect
 from chain.desk import Presented
 from chain.errors import ChainError, UnreachableError
 from chain.explain import Explanation
 from chain.key import PublicKey
+from chain.order import Issue, Revoke
 from chain.principal import Principal
 from chain.reason import Reason
 from chain.request import Request
+from chain.simulate import Hypothesis, Simulation
 from chain.v1 import (
+    approval_pb2_grpc,
     authorization_pb2,
     authorization_pb2_grpc,
+    control_pb2_grpc,
     delegation_pb2,
     delegation_pb2_grpc,
     info_pb2,
     info_pb2_grpc,
+    policy_pb2_grpc,
+    watch_pb2,
+    watch_pb2_grpc,
 )
 from chain.view import Delegated, Enrolled, Query, Revoked
 from chain.wire import convert
+from chain.wire.hypothesis import hypothesis_to, simulation_from
 from chain.wire.status import item_error_from
 
 R = TypeVar("R")
@@ -71,12 +78,14 @@ class Call(NamedTuple, Generic[R]):
         message: what is sent.
         read: makes the value of the reply; raises for a denial.
         pauses: seconds to wait before each time that it may be sent again.
+        patience: seconds that its answer may take, where the client would wait for less.
     """
 
     method: str
     message: Message
     read: Callable[[Any], R]
     pauses: tuple[float, ...] = ()
+    patience: float = 0.0
 
     def answer(self, reply: object) -> R:
         """Return what the reply says.
@@ -108,10 +117,15 @@ class Call(NamedTuple, Generic[R]):
 
 def methods(channel: Any) -> dict[str, Any]:
     """Return method name -> what sends it, for a channel of either kind."""
+    approval = approval_pb2_grpc.ApprovalServiceStub(channel)
     authorization = authorization_pb2_grpc.AuthorizationServiceStub(channel)
     delegation = delegation_pb2_grpc.DelegationServiceStub(channel)
+    control = control_pb2_grpc.ControlServiceStub(channel)
     info = info_pb2_grpc.ServerInfoServiceStub(channel)
-    return {**vars(authorization), **vars(delegation), **vars(info)}
+    policy = policy_pb2_grpc.PolicyServiceStub(channel)
+    watch = watch_pb2_grpc.WatchServiceStub(channel)
+    stubs = (watch, approval, authorization, delegation, control, policy, info)
+    return {name: send for stub in stubs for name, send in vars(stub).items()}
 
 
 def fresh_key() -> str:
@@ -158,6 +172,16 @@ def explain(presented: Presented, request: Request) -> Call[Explanation]:
     return Call("Explain", message, convert.explanation_from)
 
 
+def simulate(
+    presented: Presented, request: Request, hypothesis: Hypothesis, policy_files: Mapping[str, str] | None
+) -> Call[Simulation]:
+    """Ask what would be, if things stood otherwise."""
+    message = authorization_pb2.SimulateRequest(
+        check=asked(presented, request), hypothesis=hypothesis_to(hypothesis, policy_files or {})
+    )
+    return Call("Simulate", message, simulation_from)
+
+
 def issue(order: Issue, key: str | None) -> Call[Delegated]:
     """Ask for a root."""
     return Call("Issue", convert.issue_to(order, key or fresh_key()), convert.issued_from, PAUSES)
@@ -200,6 +224,17 @@ def enrol(holder: PublicKey, principal: Principal, key: str | None, proof: str |
     return Call("Enrol", message, lambda reply: convert.enrolled_from(reply, principal), PAUSES)
 
 
+def status_list() -> Call[str]:
+    """Ask for the Token Status List."""
+    message = delegation_pb2.GetStatusListRequest()
+    return Call("GetStatusList", message, lambda reply: reply.status_list.decode())
+
+
 def info() -> Call[convert.ServerInfo]:
     """Ask what the server is."""
     return Call("GetServerInfo", info_pb2.GetServerInfoRequest(), convert.info_from)
+
+
+def revision() -> Call[int]:
+    """Ask for the last revision that survives power loss."""
+    return Call("GetRevision", watch_pb2.GetRevisionRequest(), lambda reply: int(reply.revision))

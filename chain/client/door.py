@@ -12,12 +12,14 @@ from typing import Protocol, TypeVar
 
 from chain.authority import Authority
 from chain.caller import Caller
-from chain.change import Revoke
+from chain.client.lookout import Asking, AsyncAsking, AsyncLookout, Lookout
 from chain.decision import Decision
 from chain.desk import Presented
 from chain.errors import UnreachableError
+from chain.order import Revoke
 from chain.request import Request
 from chain.view import Delegated, Revoked
+from chain.watch import Stand
 
 TIMEOUT = 2.0
 """Seconds that an answer may take: far beyond any healthy decision, short enough that an agent's turn survives it."""
@@ -34,6 +36,14 @@ class Door(Protocol):
 
     def check(self, presented: Presented, request: Request) -> Decision:
         """Return the authority's decision on one call."""
+        ...
+
+    def standing(self, presented: Presented) -> Stand:
+        """Return whether a chain stands now, whatever may be called under it."""
+        ...
+
+    def lookout(self, presented: Presented, pulse: float) -> Lookout:
+        """Return somebody who keeps an eye on a chain, with `pulse` seconds between signs of life."""
         ...
 
     def delegate(self, parent: Presented, child: str, proof: str | None = None, key: str | None = None) -> Delegated:
@@ -62,6 +72,14 @@ class AsyncDoor(Protocol):
 
     async def check(self, presented: Presented, request: Request) -> Decision:
         """Return the authority's decision on one call."""
+        ...
+
+    async def standing(self, presented: Presented) -> Stand:
+        """Return whether a chain stands now, whatever may be called under it."""
+        ...
+
+    async def lookout(self, presented: Presented, pulse: float) -> AsyncLookout:
+        """Return somebody who keeps an eye on a chain, with `pulse` seconds between signs of life."""
         ...
 
     async def delegate(
@@ -106,6 +124,9 @@ class _Embedded:
     def _check(self, presented: Presented, request: Request) -> Future[list[Decision]]:
         return self._authority.begin_check(self._caller, [(presented, self._as_caller(request))])
 
+    def _standing(self, presented: Presented) -> Stand:
+        return self._authority.watch.standing(self._caller, presented)
+
 
 class Local(_Embedded):
     """The door to an `Authority` in the same process."""
@@ -121,6 +142,14 @@ class Local(_Embedded):
             UnreachableError: no answer in time.
         """
         return self._wait(self._check(presented, request))[0]
+
+    def standing(self, presented: Presented) -> Stand:
+        """Return whether a chain stands now; raises what `chain.watching.Watching.standing` does."""
+        return self._standing(presented)
+
+    def lookout(self, presented: Presented, pulse: float) -> Lookout:
+        """Return who looks whenever it is asked: nothing has to travel, so there is no pulse."""
+        return Asking(lambda: self._standing(presented))
 
     def delegate(self, parent: Presented, child: str, proof: str | None = None, key: str | None = None) -> Delegated:
         """Register a child; raises what `Authority.begin_delegate` does, and UnreachableError."""
@@ -160,6 +189,14 @@ class AsyncLocal(_Embedded):
             UnreachableError: no answer in time.
         """
         return (await self._wait(self._check(presented, request)))[0]
+
+    async def standing(self, presented: Presented) -> Stand:
+        """Return whether a chain stands now; raises what `chain.watching.Watching.standing` does."""
+        return self._standing(presented)
+
+    async def lookout(self, presented: Presented, pulse: float) -> AsyncLookout:
+        """Return who looks whenever it is asked: nothing has to travel, so there is no pulse."""
+        return AsyncAsking(lambda: self._standing(presented))
 
     async def delegate(
         self, parent: Presented, child: str, proof: str | None = None, key: str | None = None

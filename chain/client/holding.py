@@ -16,13 +16,13 @@ from typing import NamedTuple, Self
 
 from chain import mint, proof
 from chain.base64url import b64decode, b64encode
-from chain.change import Revoke
 from chain.delegation import Delegation
 from chain.desk import Clock, Entropy, Presented
 from chain.errors import InvalidRequestError
 from chain.grant import Grant
 from chain.jcs import Json
 from chain.key import PublicKey, Signer
+from chain.order import Revoke
 from chain.request import Request
 from chain.view import Delegated
 

@@ -3,7 +3,8 @@
 The law of this file: the active session lives in a context variable, so that every task and every thread has its
 own and nothing that a model sees carries it. A task that was started inside ``with session:`` has it too, and loses it
 where the ``with`` ends, however long the task lives on. `check` tells; `require` lets through only what was
-allowed with every obligation kept, and turns whatever else happens into one generic denial.
+allowed with every obligation kept, and turns whatever else happens into one generic denial. `step` lets go on only
+what somebody can tell still stands.
 """
 
 from __future__ import annotations
@@ -15,13 +16,16 @@ from typing import Self, TypeAlias
 
 from chain.client.door import AsyncDoor, Door
 from chain.client.holding import LIFETIME, Handover, Holding, order
-from chain.decision import Decision, Finding, Obligation, denied
+from chain.client.lookout import PULSE, Post, told_by
+from chain.decision import Decision, Effect, Finding, Obligation, denied, shadowed
 from chain.errors import ChainError, DeniedError
 from chain.grant import Grant
 from chain.jcs import Json
 from chain.key import PublicKey
 from chain.reason import Reason
+from chain.state import SHADOWABLE
 from chain.view import Revoked
+from chain.watch import Stand
 
 Keeper: TypeAlias = Callable[[Obligation], object]
 """Keeps one kind of obligation before the tool runs, and returns True once it is kept; nothing else counts."""
@@ -46,10 +50,20 @@ class _Active(Holding):
 
     Attributes:
         keepers: obligation id -> what keeps it; one that is not here is a denial.
+        watch: follow the chain while the session is active: once it has fallen, or nobody can tell, no guarded tool
+            runs and no running one takes another `step`, until the session was left and is entered again.
+        shadow: let a call go on whose denial is in shadow (`Decision.enforced`), for an estate that is not ready; what
+            is denied besides stays denied.
+        pulse: with `watch`, seconds between the server's signs of life, 0.1 to 60; after two that are missing nobody
+            can tell.
     """
 
     keepers: Mapping[str, Keeper] = field(default_factory=dict)
+    watch: bool = False
+    pulse: float = PULSE
+    shadow: bool = False
     _open: set[_Entry] = field(default_factory=set, init=False)
+    _post: Post = field(default_factory=Post, init=False)
 
     def _enter(self) -> None:
         entry = _Entry(self)
@@ -73,6 +87,23 @@ class _Active(Holding):
             entry.open = False
             self._open.discard(entry)
 
+    def looked(self) -> bool:
+        """Return True where a lookout says that the chain stands, False where none is posted.
+
+        Raises:
+            DeniedError: it says something else.
+        """
+        lookout = self._post.looking
+        if lookout is None:
+            return False
+        self._must(lookout.stand())
+        return True
+
+    def _must(self, stand: Stand) -> None:
+        if not stand.stands:
+            finding = Finding(reason=stand.reason, hop=stand.hop, detail=stand.detail)
+            raise DeniedError(denied(finding, at=self.clock()))
+
     def _refusal(self, reason: Reason, detail: str) -> DeniedError:
         return refusal(reason, detail, self.clock())
 
@@ -87,10 +118,11 @@ class _Active(Holding):
         return self._refusal(Reason.INTERNAL, f"the check failed with {type(error).__name__}")
 
     def _answer(self, given: object) -> Decision:
-        """Return a decision that allows; a door that hands back anything else denies."""
+        """Return a decision that lets the call go on; a door that hands back anything else denies."""
         if not isinstance(given, Decision):
             raise self._refusal(Reason.INTERNAL, f"the door answered with {type(given).__name__}")
-        given.require()
+        if not (self.shadow and _in_shadow(given)):
+            given.require()
         return given
 
     def _keeper(self, obligation: Obligation) -> Keeper:
@@ -102,6 +134,14 @@ class _Active(Holding):
     def _kept(self, obligation: Obligation, answer: object) -> None:
         if answer is not True:
             raise self._refusal(Reason.OBLIGATION_UNKNOWN, f"the obligation `{obligation.id}` was not kept")
+
+
+def _in_shadow(decision: Decision) -> bool:
+    """Tell whether a denial is not enforced; a server that says so of anything but policy and class is not believed."""
+    findings = decision.findings
+    return (
+        decision.effect is Effect.DENY and not decision.enforced and bool(findings) and shadowed(findings, SHADOWABLE)
+    )
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -133,13 +173,28 @@ class Session(_Active):
             DeniedError: in every other case, whatever it is.
         """
         try:
+            self.looked()
             decision = self._answer(self.check(tool, arguments))
             chosen = [(obligation, self._keeper(obligation)) for obligation in decision.obligations]
             for obligation, keep in chosen:
                 self._kept(obligation, keep(obligation))
+            self.looked()
         except Exception as error:  # noqa: BLE001 - whatever goes wrong, the tool does not run
             raise self._failure(error) from None
         return decision
+
+    def step(self) -> None:
+        """Return where the chain still stands; without `watch` the authority is asked, each time.
+
+        Raises:
+            DeniedError: it does not, or nobody can tell (`Reason.WATCH_LOST`).
+        """
+        if not self.looked():
+            try:
+                stand = self.door.standing(self.presented)
+            except Exception as error:  # noqa: BLE001 - whatever goes wrong, the tool goes no step further
+                stand = told_by(error)
+            self._must(stand)
 
     def delegate(
         self, holder: PublicKey, grant: Grant, lifetime: int = LIFETIME, max_depth: int | None = None
@@ -180,10 +235,21 @@ class Session(_Active):
 
     def __enter__(self) -> Self:
         self._enter()
+        if self.watch:
+            try:
+                with self._post.lock:
+                    self._post.lookout = self._post.lookout or self.door.lookout(self.presented, self.pulse)
+            except BaseException:
+                self._leave()
+                raise
         return self
 
     def __exit__(self, *_exception: object) -> None:
         self._leave()
+        with self._post.lock:
+            if not self._open and self._post.lookout is not None:
+                self._post.lookout.close()
+                self._post.lookout = None
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -199,14 +265,25 @@ class AsyncSession(_Active):
     async def require(self, tool: str, arguments: Mapping[str, Json]) -> Decision:
         """As `Session.require`; a keeper may return an awaitable."""
         try:
+            self.looked()
             decision = self._answer(await self.check(tool, arguments))
             chosen = [(obligation, self._keeper(obligation)) for obligation in decision.obligations]
             for obligation, keep in chosen:
                 answer = keep(obligation)
                 self._kept(obligation, await answer if isinstance(answer, Awaitable) else answer)
+            self.looked()
         except Exception as error:  # noqa: BLE001 - whatever goes wrong, the tool does not run
             raise self._failure(error) from None
         return decision
+
+    async def step(self) -> None:
+        """As `Session.step`."""
+        if not self.looked():
+            try:
+                stand = await self.door.standing(self.presented)
+            except Exception as error:  # noqa: BLE001 - whatever goes wrong, the tool goes no step further
+                stand = told_by(error)
+            self._must(stand)
 
     async def delegate(
         self, holder: PublicKey, grant: Grant, lifetime: int = LIFETIME, max_depth: int | None = None
@@ -224,10 +301,21 @@ class AsyncSession(_Active):
 
     async def __aenter__(self) -> Self:
         self._enter()
+        if self.watch:
+            try:
+                async with self._post.turn:
+                    self._post.alookout = self._post.alookout or await self.door.lookout(self.presented, self.pulse)
+            except BaseException:
+                self._leave()
+                raise
         return self
 
     async def __aexit__(self, *_exception: object) -> None:
         self._leave()
+        async with self._post.turn:
+            if not self._open and self._post.alookout is not None:
+                lookout, self._post.alookout = self._post.alookout, None
+                await lookout.close()
 
 
 _stack: ContextVar[tuple[_Entry, ...]] = ContextVar("chain_sessions", default=())

@@ -7,28 +7,37 @@ never sent twice.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from threading import Lock
 from typing import Self
 
 import grpc
 
-from chain.change import Issue, Revoke
 from chain.client import call as calls
+from chain.client.approvals import Approvals
 from chain.client.call import Answer, Call, Listing, R
 from chain.client.door import TIMEOUT
 from chain.client.endpoint import endpoint
+from chain.client.following import PATIENCE, Following, T, of_chain, of_ledger, once
+from chain.client.lookout import Lookout, Watching
+from chain.client.policies import Policies
+from chain.client.steering import Steering
 from chain.client.stream import CheckStream
+from chain.client.watch import Watch, ask
 from chain.decision import Decision, Effect
 from chain.desk import Presented
 from chain.errors import UnreachableError
 from chain.explain import Explanation
 from chain.key import PublicKey
+from chain.order import Issue, Revoke
 from chain.principal import Principal
 from chain.request import Request
+from chain.simulate import Hypothesis, Simulation
 from chain.view import Delegated, Enrolled, Query, Revoked
+from chain.watch import Stand, Told
 from chain.wire.info import ServerInfo
 from chain.wire.status import error_from
+from chain.wire.watch import HEARTBEAT
 
 
 class Client:
@@ -62,6 +71,9 @@ class Client:
         self._methods = calls.methods(self._channel)
         self._lock = Lock()
         self._info: ServerInfo | None = None
+        self.approvals = Approvals(self._run)
+        self.policies = Policies(self._run)
+        self.steering = Steering(self._run)
 
     def check(self, presented: Presented, request: Request, at_least: int = 0) -> Decision:
         """Decide one call; a denial is an answer.
@@ -92,6 +104,23 @@ class Client:
     def explain(self, presented: Presented, request: Request) -> Explanation:
         """Say hop by hop how the decision comes about; uses nothing up and permits nothing."""
         return self._run(calls.explain(presented, request))
+
+    def simulate(
+        self,
+        presented: Presented,
+        request: Request,
+        hypothesis: Hypothesis,
+        policy_files: Mapping[str, str] | None = None,
+    ) -> Simulation:
+        """Say what would be decided, if things stood otherwise; writes nothing, and takes the holder as proven.
+
+        Args:
+            presented: the chain's tokens, or its leaf's digest.
+            request: what is asked.
+            hypothesis: what is supposed; of what `chain.wire.hypothesis` can carry.
+            policy_files: the bundle that would be active, name to text; none for the one that is.
+        """
+        return self._run(calls.simulate(presented, request, hypothesis, policy_files))
 
     def issue(self, order: Issue, key: str | None = None) -> Delegated:
         """Issue a root; `key` is the idempotency key."""
@@ -127,9 +156,50 @@ class Client:
         """Record who a key belongs to; an agent sends the key's own agreement (`chain.enrolment.make`)."""
         return self._run(calls.enrol(holder, principal, key, proof))
 
+    def status_list(self) -> str:
+        """Return the Token Status List of the service's roots, signed by its issuer."""
+        return self._run(calls.status_list())
+
     def info(self) -> ServerInfo:
         """Return what the server says of itself, now."""
         return self._run(calls.info())
+
+    def revision(self) -> int:
+        """Return the last revision that survives power loss."""
+        return self._run(calls.revision())
+
+    def watch(
+        self,
+        after: int | None = None,
+        kinds: Iterable[str] = (),
+        *,
+        until_now: bool = False,
+        heartbeat: float = HEARTBEAT,
+    ) -> Watch[Told]:
+        """Follow the ledger; the iterator goes on by itself after a lost connection.
+
+        Args:
+            after: the last revision that was seen, 0 for the beginning; None for what comes from the first `next` on.
+            kinds: of records (`chain.watch.KINDS`); none named means all.
+            until_now: end once all up to now was told.
+            heartbeat: seconds between the server's signs of life, 0.1 to 60.
+        """
+        return self._follow(of_ledger(after, kinds, heartbeat, until_now=until_now))
+
+    def watch_chain(self, presented: Presented, *, heartbeat: float = HEARTBEAT) -> Watch[Stand]:
+        """Follow how a chain stands: now, at every change, and to the end once it does not."""
+        return self._follow(of_chain(presented, heartbeat, PATIENCE))
+
+    def standing(self, presented: Presented) -> Stand:
+        """Return whether a chain stands now, whatever may be called under it."""
+        return ask(self._methods["Watch"], self._metadata, once(presented), self._timeout)
+
+    def lookout(self, presented: Presented, pulse: float) -> Lookout:
+        """Return somebody who keeps an eye on a chain; `Session` posts it."""
+        return Watching(self._follow(of_chain(presented, pulse)), pulse)
+
+    def _follow(self, following: Following[T]) -> Watch[T]:
+        return Watch(self._methods["Watch"], self._metadata, following, self.revision)
 
     def audience(self) -> str:
         """Return the authority's own name; asked once."""
@@ -143,7 +213,7 @@ class Client:
         self._channel.close()
 
     def _run(self, call: Call[R]) -> R:
-        end = time.monotonic() + self._timeout
+        end = time.monotonic() + max(self._timeout, call.patience)
         send = self._methods[call.method]
         attempt = 0
         while True:

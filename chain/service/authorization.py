@@ -5,18 +5,28 @@ The law of this file: a denial is a reply, and an error permits nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from chain.authority import Authority
+from chain.caller import Caller
 from chain.service.batch import Batch
 from chain.service.gate import Call
-from chain.service.settled import settled
+from chain.service.settled import settled, to_its_end
 from chain.service.stream import CheckStream
 from chain.v1 import authorization_pb2 as pb
-from chain.wire.asking import check_from
+from chain.wire.asking import Asking, check_from
 from chain.wire.decision import decision_to
 from chain.wire.explanation import explanation_to
+from chain.wire.hypothesis import Supposing, hypothesis_from, simulation_to
+
+R = TypeVar("R")
+
+EXPLAINERS = 2
+"""Threads that explain and simulate, which takes many decisions: few, so that checks are answered meanwhile."""
 
 
 class Authorization:
@@ -25,6 +35,11 @@ class Authorization:
     def __init__(self, authority: Authority) -> None:
         """Answer from an authority."""
         self._authority = authority
+        self._explainers = ThreadPoolExecutor(EXPLAINERS, "explain")
+
+    def close(self) -> None:
+        """Let the threads end."""
+        self._explainers.shutdown(wait=False, cancel_futures=True)
 
     def methods(self) -> Mapping[str, Any]:
         """Return the handler of each method."""
@@ -33,6 +48,7 @@ class Authorization:
             "BatchCheck": self._batch_check,
             "CheckStream": self._check_stream,
             "Explain": self._explain,
+            "Simulate": self._simulate,
         }
 
     async def _check(self, message: pb.CheckRequest, call: Call) -> pb.CheckResponse:
@@ -50,8 +66,34 @@ class Authorization:
 
     async def _explain(self, message: pb.ExplainRequest, call: Call) -> pb.ExplainResponse:
         asking = check_from(message.check, call.caller)
-        reply = explanation_to(self._authority.explain(call.caller, asking.presented, asking.request))
-        for hop in reply.hops:
+        return await self._apart(lambda: self._explained(call.caller, asking))
+
+    def _explained(self, caller: Caller, asking: Asking) -> pb.ExplainResponse:
+        """Decide in a thread: what would flip the answer takes many decisions."""
+        reply = explanation_to(self._authority.explain(caller, asking.presented, asking.request))
+        self._name(reply.hops)
+        return reply
+
+    def _name(self, hops: Iterable[pb.HopExplanation]) -> None:
+        """Say who holds each hop."""
+        for hop in hops:
             known = self._authority.principal(hop.holder)
             hop.principal = "" if known is None else known.id
+
+    async def _simulate(self, message: pb.SimulateRequest, call: Call) -> pb.SimulateResponse:
+        asking = check_from(message.check, call.caller, supposed=True)
+        supposing = hypothesis_from(message.hypothesis)
+        return await self._apart(lambda: self._supposed(call.caller, asking, supposing))
+
+    async def _apart(self, work: Callable[[], R]) -> R:
+        return await to_its_end(asyncio.get_running_loop().run_in_executor(self._explainers, work))
+
+    def _supposed(self, caller: Caller, asking: Asking, supposing: Supposing) -> pb.SimulateResponse:
+        """Decide in a thread: a policy that is only supposed has to be read first."""
+        hypothesis = supposing.hypothesis
+        if supposing.policy:
+            policy = self._authority.policies.prepare(caller, supposing.policy)
+            hypothesis = replace(hypothesis, policy=policy)
+        reply = simulation_to(self._authority.simulate(caller, asking.presented, asking.request, hypothesis))
+        self._name(reply.hops)
         return reply

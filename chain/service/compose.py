@@ -10,6 +10,7 @@ import json
 import os
 import time
 import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -24,15 +25,31 @@ from chain.desk import Clock, Entropy
 from chain.errors import ConfigurationError
 from chain.key import KeyRefusedError, PublicKey, Signer
 from chain.ledger import Store
+from chain.pace import Breaker
 from chain.principal import Principal
+from chain.reason import Reason
 from chain.service.credentials import Credential, Identity
 from chain.service.safety import require_safe
-from chain.service.settings import AgentSettings, AnchorSettings, CallerSettings, ServeSettings, explain
+from chain.service.settings import (
+    AgentSettings,
+    AnchorSettings,
+    CallerSettings,
+    ServeSettings,
+    SignalSettings,
+    explain,
+)
+from chain.signal import Transmitter
 from chain.state import Settings
 from chain.token import Rules, Verifier
 
 _CONFIGURATION = Caller(name="configuration", roles=frozenset({Role.OPERATOR}))
 """Who enrols the agents that the configuration lists."""
+
+SHADOWS = {
+    "policy": frozenset({Reason.POLICY_DENIED, Reason.POLICY_ERROR}),
+    "class": frozenset({Reason.CLASS_NOT_GRANTED}),
+}
+"""What each kind of shadow leaves unenforced."""
 
 
 def compose(
@@ -40,6 +57,7 @@ def compose(
     store: Store,
     *,
     signer: Signer | None = None,
+    policy: Mapping[str, str] | None = None,
     clock: Clock = time.time,
     entropy: Entropy = os.urandom,
     steady: Clock | None = None,
@@ -50,6 +68,7 @@ def compose(
         settings: what the server was told.
         store: its ledger; the authority owns it from here on.
         signer: the issuer's key.
+        policy: files of the bundle to begin with, where the ledger says nothing of a policy.
         clock, entropy: the outside world.
         steady: seconds that pass however the clock is set; a real server has them.
 
@@ -67,10 +86,22 @@ def compose(
         signer=signer,
         issuer=settings.issuer or "",
         catalogue=_catalogue(settings.catalogue),
-        settings=Settings(Profile(settings.profile), settings.labels, settings.max_lifetime),
+        settings=Settings(
+            Profile(settings.profile),
+            settings.labels,
+            settings.max_lifetime,
+            approval_lifetime=settings.approval_lifetime,
+            max_waiting=settings.max_waiting,
+            status_list=settings.status_list,
+            shadow=frozenset(reason for kind in settings.shadow for reason in SHADOWS[kind]),
+        ),
         steady=steady,
         resume=settings.accept_clock,
+        breaker=Breaker(**settings.pace.model_dump()),
+        transmitters=_transmitters(settings.signals),
     )
+    if policy is not None and authority.policies.activated(_CONFIGURATION) is None:
+        authority.policies.activate(_CONFIGURATION, policy)
     known = {row.thumbprint: Principal.model_validate_json(row.body) for row in store.enrolments()}
     for agent in settings.agents:
         key, principal = _agent(agent)
@@ -113,6 +144,15 @@ def _anchor(anchor: AnchorSettings) -> TrustAnchor:
         anchor.iss,
         Ceiling(ceiling.tools, ceiling.classes, ceiling.classification, ceiling.subjects, ceiling.lifetime),
     )
+
+
+def _transmitters(signals: Sequence[SignalSettings]) -> list[Transmitter]:
+    """Return who may signal; the keys of one issuer are one transmitter's."""
+    keys: dict[str, list[PublicKey]] = {}
+    for signal in signals:
+        keys.setdefault(signal.iss, []).append(_key(signal.jwk, signal.jwk_file, f"signals of `{signal.iss}`"))
+    told = {signal.iss: signal for signal in signals}
+    return [Transmitter(iss, tuple(keys[iss]), one.may, one.trust_domains) for iss, one in told.items()]
 
 
 def _agent(agent: AgentSettings) -> tuple[PublicKey, Principal]:

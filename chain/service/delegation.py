@@ -20,7 +20,7 @@ from chain.decision import refused
 from chain.desk import Presented
 from chain.errors import DeniedError, ExcessError, InvalidTokenError, NotFoundError
 from chain.service.gate import Call
-from chain.service.settled import settled
+from chain.service.settled import settled, to_its_end
 from chain.v1 import delegation_pb2 as pb
 from chain.view import Delegated, Query, Revoked
 from chain.wire import change, enrolment
@@ -61,12 +61,17 @@ class DelegationMethods:
             "GetDelegation": self._get,
             "ListDelegations": self._list,
             "Enrol": self._enrol,
+            "GetStatusList": self._status_list,
         }
 
     async def _issue(self, message: pb.IssueRequest, call: Call) -> pb.IssueResponse:
         key = change.key_from(message.idempotency_key)
         order = change.issue_from(message, self._default_lifetime)
-        reply = change.issued_to(await settled(self._authority.begin_issue(call.caller, order, key)))
+        try:
+            made = await settled(self._authority.begin_issue(call.caller, order, key))
+        except DeniedError as error:
+            return change.issued_to(self._denial(error, call))
+        reply = change.issued_to(made)
         self._name(reply.delegation)
         return reply
 
@@ -92,7 +97,7 @@ class DelegationMethods:
         try:
             pool = None if message.dry_run else self._revokers
             run = asyncio.get_running_loop().run_in_executor
-            done = await _to_its_end(run(pool, self._begin_revoke, caller, asked, key, message.dry_run))
+            done = await to_its_end(run(pool, self._begin_revoke, caller, asked, key, message.dry_run))
         except (InvalidTokenError, DeniedError) as error:
             return change.revoked_to(self._denial(error, call), self._authority.revision)
         return change.revoked_to(done, self._authority.revision if message.dry_run else done.revision)
@@ -110,7 +115,7 @@ class DelegationMethods:
     async def _list(self, message: pb.ListDelegationsRequest, call: Call) -> pb.ListDelegationsResponse:
         query = query_from(message)
         page = asyncio.get_running_loop().run_in_executor(None, self._page, message, query, call.caller)
-        return await _to_its_end(page)
+        return await to_its_end(page)
 
     def _page(self, message: pb.ListDelegationsRequest, query: Query, caller: Caller) -> pb.ListDelegationsResponse:
         """Build a page in a thread: it may read a thousand rows, and the loop answers checks meanwhile."""
@@ -126,6 +131,10 @@ class DelegationMethods:
         agreed = enrolment.agreement_from(message)
         begun = self._authority.begin_enrol(call.caller, holder, principal, key, agreed)
         return enrolment.enrolled_to(await settled(begun))
+
+    async def _status_list(self, _message: pb.GetStatusListRequest, call: Call) -> pb.GetStatusListResponse:
+        made = asyncio.get_running_loop().run_in_executor(None, self._authority.status_list, call.caller)
+        return pb.GetStatusListResponse(status_list=(await to_its_end(made)).encode())
 
     def _name(self, message: pb.Delegation) -> None:
         """Fill in who the holder is."""
@@ -153,17 +162,3 @@ class DelegationMethods:
 def _by_channel(caller: Caller, *, channel: bool) -> Caller:
     """Return the caller with its channel as proof only where the request asks for that."""
     return caller if channel == caller.channel else replace(caller, channel=channel and caller.channel)
-
-
-async def _to_its_end(job: asyncio.Future[R]) -> R:
-    """Wait for a job in a thread; a client that goes away keeps its place until the job has ended.
-
-    Otherwise a caller could begin and cancel without end, and fill the threads far beyond its places.
-    """
-    try:
-        return await asyncio.shield(job)
-    except asyncio.CancelledError:
-        await asyncio.wait({job})
-        if not job.cancelled():
-            job.exception()  # looked at, so that nobody logs that it was not
-        raise

@@ -38,7 +38,7 @@ MAX_REQUEST_ID = 128
 MESSAGE_PATIENCE = 30.0
 """Seconds that the one message of a call may take; it travels with the call, and a slow line takes seconds."""
 
-URGENT = frozenset({"Revoke"})
+URGENT = frozenset({"Revoke", "Suspend", "ReportSignal"})
 """What has room whatever else is under way: it takes authority away, and waiting would leave it."""
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"

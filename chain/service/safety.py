@@ -100,12 +100,24 @@ def _trust(settings: ServeSettings) -> Iterator[str]:
     for number, agent in enumerate(settings.agents):
         if (agent.jwk is None) == (agent.jwk_file is None):
             yield f"agent {number} needs `jwk` or `jwk_file`"
+    yield from _signals(settings)
     if (settings.issuer is None) != (settings.issuer_key is None):
         yield "`issuer` and `issuer_key` go together"
     if len(set(settings.labels)) != len(settings.labels):
         yield "a label stands twice"
     if settings.default_lifetime > settings.max_lifetime:
         yield "`default_lifetime` is above `max_lifetime`"
+
+
+def _signals(settings: ServeSettings) -> Iterator[str]:
+    allowed: dict[str, object] = {}
+    for number, signal in enumerate(settings.signals):
+        if (signal.jwk is None) == (signal.jwk_file is None):
+            yield f"signal {number} needs `jwk` or `jwk_file`"
+        if allowed.setdefault(signal.iss, (signal.may, signal.trust_domains)) != (signal.may, signal.trust_domains):
+            yield f"two keys of the transmitter `{signal.iss}` may signal different things"
+    if settings.signals and not any(Role.OPERATOR in caller.roles for caller in settings.callers):
+        yield "signals are taken from operators, and no caller is one"
 
 
 def _callers(settings: ServeSettings) -> Iterator[str]:
@@ -134,8 +146,8 @@ def _caller(caller: CallerSettings) -> Iterator[str]:
     keys = [key for key in (caller.jwk, caller.jwk_file, caller.thumbprint) if key is not None]
     if len(keys) > 1:
         yield f"caller `{name}` has more than one of `jwk`, `jwk_file` and `thumbprint`"
-    if keys and Role.AGENT not in caller.roles:
-        yield f"caller `{name}` has an agent's key and is no agent"
+    if keys and caller.roles.isdisjoint({Role.AGENT, Role.APPROVER}):
+        yield f"caller `{name}` has a key of its own and is no agent and no approver"
     if caller.uid is not None and not caller.socket:
         yield f"caller `{name}` has a `uid` and no socket that could be given to it"
     if caller.socket and Role.AGENT in caller.roles and not keys:

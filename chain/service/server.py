@@ -25,26 +25,34 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from chain.authority import Authority
 from chain.errors import ConfigurationError, StoreError
+from chain.service.approval import ApprovalMethods
 from chain.service.authorization import Authorization
 from chain.service.calllog import CallLog
 from chain.service.compose import bearers, socketed
+from chain.service.control import ControlMethods
 from chain.service.credentials import Credentials, Identity
 from chain.service.delegation import DelegationMethods
 from chain.service.gate import Authenticate, Bounds, Call, Context, Gate
 from chain.service.health import DESCRIPTOR as HEALTH
 from chain.service.health import OPEN, Health
 from chain.service.info import VERSION, Info
+from chain.service.policy import PolicyMethods
 from chain.service.room import Limit, Room
 from chain.service.safety import require_pair, require_safe, split_address
 from chain.service.settings import ServeSettings
 from chain.service.sockets import close_socket, open_socket
 from chain.service.waiting import Waiting
-from chain.v1 import authorization_pb2, delegation_pb2, info_pb2
+from chain.service.watch import WatchMethods
+from chain.v1 import approval_pb2, authorization_pb2, control_pb2, delegation_pb2, info_pb2, policy_pb2, watch_pb2
 
 SERVICES = (
+    approval_pb2.DESCRIPTOR.services_by_name["ApprovalService"],
     authorization_pb2.DESCRIPTOR.services_by_name["AuthorizationService"],
     delegation_pb2.DESCRIPTOR.services_by_name["DelegationService"],
+    control_pb2.DESCRIPTOR.services_by_name["ControlService"],
     info_pb2.DESCRIPTOR.services_by_name["ServerInfoService"],
+    policy_pb2.DESCRIPTOR.services_by_name["PolicyService"],
+    watch_pb2.DESCRIPTOR.services_by_name["WatchService"],
 )
 """Everything that is served beside health and reflection."""
 
@@ -100,12 +108,20 @@ class ChainServer:
         room = Room(calls, settings.max_streams_per_caller, len(settings.callers))
         self._bounds = Bounds(room, Waiting(clock), Waiting(clock), settings.stream_idle)
         delegation = DelegationMethods(authority, clock, settings.default_lifetime)
+        policy = PolicyMethods(authority)
+        authorization = Authorization(authority)
         self._methods: tuple[Mapping[str, object], ...] = (
-            Authorization(authority).methods(),
+            ApprovalMethods(authority).methods(),
+            authorization.methods(),
             delegation.methods(),
+            ControlMethods(authority).methods(),
             Info(authority, settings, clock).methods(),
+            policy.methods(),
+            WatchMethods(authority, clock).methods(),
         )
         self._delegation = delegation
+        self._policy = policy
+        self._authorization = authorization
         self._servers: list[grpc.aio.Server] = []
         self._ending = asyncio.Event()
         self._rounds: asyncio.Task[None] | None = None
@@ -148,6 +164,8 @@ class ChainServer:
             for path in self.sockets.values():
                 close_socket(path)
             self._delegation.close()
+            self._policy.close()
+            self._authorization.close()
         finally:
             await _in_a_thread_of_its_own(self._authority.close)
         self._log.event("stopped")
@@ -215,6 +233,8 @@ class ChainServer:
         for path in self.sockets.values():
             close_socket(path)
         self._delegation.close()
+        self._policy.close()
+        self._authorization.close()
 
     def _server(self, authenticate: Authenticate) -> grpc.aio.Server:
         settings = self._settings

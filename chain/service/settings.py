@@ -29,6 +29,8 @@ from chain.errors import ConfigurationError
 from chain.grant import LABELS
 from chain.principal import Kind
 from chain.service.manual import manual
+from chain.signal import KINDS
+from chain.signal import Kind as EventKind
 from chain.state import MAX_LIFETIME
 
 PREFIX = "CHAIN_SERVE_"
@@ -105,6 +107,32 @@ class AgentSettings(_Keyed):
     under: str | None = Field(None, description="thumbprint of the agent that this worker belongs to")
 
 
+class PaceSettings(_Strict):
+    """How fast a principal may act, and when it is stopped without anybody saying so (`chain.pace.Breaker`)."""
+
+    window: int = Field(60, gt=0, le=3600, description="seconds that are looked back on")
+    calls: int = Field(0, ge=0, description="calls in a window that a principal may make; 0 for any number")
+    denials: int = Field(0, ge=0, description="denied calls in a window that suspend a principal; 0 for never")
+    delegations: int = Field(0, ge=0, description="delegations in a window that suspend their maker; 0 for never")
+    outstanding: int = Field(
+        0,
+        ge=0,
+        le=100_000,
+        description="delegations of one principal that have not ended; 0 for any number",
+    )
+    cooldown: int = Field(300, gt=0, le=86400, description="seconds that such a suspension lasts")
+
+
+class SignalSettings(_Keyed):
+    """Somebody whose security events are taken (`chain.signal.Transmitter`); one item for each key of an issuer."""
+
+    iss: _Text = Field(description="`iss` of its tokens")
+    may: frozenset[EventKind] = Field(KINDS, min_length=1, description="events that it may signal; absent: all of them")
+    trust_domains: frozenset[str] | None = Field(
+        None, min_length=1, description="whose principals it may speak of; absent: everybody's"
+    )
+
+
 class ServeSettings(BaseSettings):
     """Serve an authority over gRPC.
 
@@ -132,6 +160,19 @@ class ServeSettings(BaseSettings):
     issuer: _Text | None = Field(None, description="URI of the issuer of the roots that are made here")
     issuer_key: Path | None = Field(None, description="file with the issuer's private JWK, mode 0600")
     anchors: tuple[AnchorSettings, ...] = Field((), description="keys that roots may be signed with")
+    policy: Literal["default", "none"] | Path = Field(
+        "default",
+        description="bundle to begin with, where the ledger holds none: a folder, `default` for the one that ships, "
+        "or `none` to let the chain alone decide",
+    )
+    approval_lifetime: int = Field(900, gt=0, le=86400, description="seconds that people have to answer, and to use it")
+    max_waiting: int = Field(8, gt=0, le=1000, description="requests for approval that one holder may have open")
+    status_list: _Text | None = Field(None, description="URI of the Token Status List of the roots that are made here")
+    shadow: frozenset[Literal["policy", "class"]] = Field(
+        frozenset(), description="kinds of refusals that are answered with DENY and not enforced yet"
+    )
+    pace: PaceSettings = Field(PaceSettings(), description="rate limit and circuit breaker")
+    signals: tuple[SignalSettings, ...] = Field((), description="whose security events are taken")
     catalogue: Path | None = Field(None, description="TOML or JSON file: tool -> class, sensitivity, target, label")
     labels: tuple[str, ...] = Field(LABELS, min_length=1, description="data labels, lowest first")
     profile: Literal["sound", "aat-01"] = Field(

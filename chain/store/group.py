@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import astuple
 
-from chain.ledger import DelegationRow, EnrolmentRow, NonceRow, ReplyRow, RevocationRow, Write, envelope, leaf_hash
+from chain.ledger import (
+    DelegationRow,
+    EnrolmentRow,
+    NonceRow,
+    ReplyRow,
+    RevocationRow,
+    StandingRow,
+    Write,
+    envelope,
+    leaf_hash,
+)
 
 if TYPE_CHECKING:
     import apsw
@@ -35,6 +45,12 @@ REPLY = _insert(
     "(caller, method, key) DO UPDATE SET request = excluded.request, reply = excluded.reply, "
     "revision = excluded.revision, expires = excluded.expires",
 )
+STANDING = _insert(
+    "standing",
+    StandingRow,
+    "(kind, name) DO UPDATE SET body = excluded.body, expires = excluded.expires, revision = excluded.revision",
+)
+FALLEN = "DELETE FROM standing WHERE kind = ? AND name = ? AND body = x''"
 
 _ancestors_first = attrgetter("revision", "depth")
 
@@ -75,6 +91,9 @@ class Group:
             self._extend(ENROLMENT, write.enrolments)
         if write.replies:
             self._extend(REPLY, write.replies)
+        if write.standing:
+            self._extend(STANDING, write.standing)
+            self._others.setdefault(FALLEN, []).extend((row.kind, row.name) for row in write.standing if not row.body)
 
     def _extend(self, statement: str, rows: list[Any]) -> None:
         self._others.setdefault(statement, []).extend(map(astuple, rows))

@@ -14,7 +14,16 @@ from chain.ledger import envelope, leaf_hash
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from chain.ledger import Batch, DelegationRow, EnrolmentRow, NonceRow, ReplyRow, RevocationRow, Write
+    from chain.ledger import (
+        Batch,
+        DelegationRow,
+        EnrolmentRow,
+        NonceRow,
+        ReplyRow,
+        RevocationRow,
+        StandingRow,
+        Write,
+    )
 
 _by_revision = attrgetter("revision", "digest")
 _ancestors_first = attrgetter("revision", "depth")
@@ -36,6 +45,7 @@ class MemoryStore:
         self._nonces: dict[tuple[bytes, str], NonceRow] = {}
         self._enrolments: dict[str, EnrolmentRow] = {}
         self._replies: dict[tuple[str, str, str], ReplyRow] = {}
+        self._standing: dict[tuple[str, str], StandingRow] = {}
 
     @property
     def head(self) -> int:
@@ -89,6 +99,10 @@ class MemoryStore:
                 self._nonces[nonce.digest, nonce.jti] = nonce
         self._enrolments.update((row.thumbprint, row) for row in write.enrolments)
         self._replies.update(((row.caller, row.method, row.key), row) for row in write.replies)
+        for row in write.standing:
+            self._standing.pop((row.kind, row.name), None)
+            if row.body:
+                self._standing[row.kind, row.name] = row
 
     def delegation(self, digest: bytes) -> DelegationRow | None:
         """Return the delegation of that digest."""
@@ -121,6 +135,7 @@ class MemoryStore:
         now: int | None = None,
         holder: str | None = None,
         task: str | None = None,
+        issuer: str | None = None,
         under: bytes | None = None,
         after: int = 0,
         limit: int = 1000,
@@ -138,6 +153,7 @@ class MemoryStore:
             and (now is None or row.exp > now)
             and (holder is None or row.holder == holder)
             and (task is None or row.task == task)
+            and (issuer is None or (row.issuer == issuer and row.depth == 0))
             and (beneath is None or row.digest in beneath)
         ]
         return found[:limit] + [row for row in found[limit:] if row.revision == found[limit - 1].revision]
@@ -178,6 +194,16 @@ class MemoryStore:
         """Return the answer kept under an idempotency key, expired or not."""
         return self._replies.get((caller, method, key))
 
+    def standing(self, kind: str) -> Iterator[StandingRow]:
+        """Stream what stands of one kind, ordered by name."""
+        with self._lock:
+            rows = [row for row in self._standing.values() if row.kind == kind]
+        return iter(sorted(rows, key=attrgetter("name")))
+
+    def stands(self, kind: str, name: str) -> StandingRow | None:
+        """Return what stands of one name; it may have expired."""
+        return self._standing.get((kind, name))
+
     def records(self, start: int = 1, limit: int = 1000, kind: str | None = None) -> list[tuple[bytes, bytes]]:
         """Return (encoded record, leaf hash) from revision `start` on, in order, of one kind if given."""
         with self._lock:
@@ -186,12 +212,13 @@ class MemoryStore:
         return found[: max(limit, 0)]
 
     def sweep(self, now: int) -> int:
-        """Delete nonces and replies that expired by now (seconds); return how many."""
+        """Delete nonces, replies and what stood until now (seconds); return how many."""
         with self._lock:
-            before = len(self._nonces) + len(self._replies)
+            before = len(self._nonces) + len(self._replies) + len(self._standing)
             self._nonces = {key: row for key, row in self._nonces.items() if row.expires > now}
             self._replies = {key: row for key, row in self._replies.items() if row.expires > now}
-            return before - len(self._nonces) - len(self._replies)
+            self._standing = {key: row for key, row in self._standing.items() if not 0 < row.expires <= now}
+            return before - len(self._nonces) - len(self._replies) - len(self._standing)
 
     def expire(self, now: int) -> None:
         """Do it now: there is no background here."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import apsw
 
 from chain.errors import StoreError
-from chain.ledger import DelegationRow, EnrolmentRow, NonceRow, ReplyRow, RevocationRow
+from chain.ledger import DelegationRow, EnrolmentRow, NonceRow, ReplyRow, RevocationRow, StandingRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +53,8 @@ _NONCES = (
 )
 _ENROLMENTS = f"SELECT {_columns(EnrolmentRow)} FROM enrolments WHERE thumbprint > ? ORDER BY thumbprint LIMIT {PAGE}"
 _REPLY = f"SELECT {_columns(ReplyRow)} FROM replies WHERE caller = ? AND method = ? AND key = ?"
+_STANDING = f"SELECT {_columns(StandingRow)} FROM standing WHERE kind = ? AND name > ? ORDER BY name LIMIT {PAGE}"
+_STANDS = f"SELECT {_columns(StandingRow)} FROM standing WHERE kind = ? AND name = ?"
 _RECORDS = "SELECT data, leaf FROM records WHERE revision >= :start"
 
 
@@ -115,7 +117,15 @@ class Reader:
         return [found for (found,) in self._scans.rows(_DESCENDANTS, values)]
 
     def delegations(
-        self, *, now: int | None, holder: str | None, task: str | None, under: bytes | None, after: int, limit: int
+        self,
+        *,
+        now: int | None,
+        holder: str | None,
+        task: str | None,
+        issuer: str | None,
+        under: bytes | None,
+        after: int,
+        limit: int,
     ) -> list[DelegationRow]:
         """See `chain.ledger.Store.delegations`."""
         if limit < 1:
@@ -124,10 +134,13 @@ class Reader:
         for name, value in (("holder", holder), ("task", task)):
             if value is not None:
                 terms.append(f"{name} = :{name}" + (f" AND {name} <> ''" if value else ""))  # "" is not indexed
+        if issuer is not None:
+            terms.append("issuer = :issuer AND depth = 0")
         if under is not None:
             terms.append("digest IN beneath")
         query = (_BENEATH if under is not None else "") + " ".join((_DELEGATION, "WHERE", *(f"{t} AND" for t in terms)))
-        values = {"now": now, "holder": holder, "task": task, "under": under, "after": after, "limit": limit}
+        values = {"now": now, "holder": holder, "task": task, "issuer": issuer, "under": under}
+        values |= {"after": after, "limit": limit}
         order = "ORDER BY revision, digest"
         rows = self._scans.rows(f"{query} revision > :after {order} LIMIT :limit", values)
         page = [DelegationRow(*row) for row in rows]
@@ -169,6 +182,21 @@ class Reader:
             last = rows[-1][0]
             for row in rows:
                 yield EnrolmentRow(*row)
+
+    def standing(self, kind: str) -> Iterator[StandingRow]:
+        """See `chain.ledger.Store.standing`."""
+        last = ""
+        if (unnamed := self.stands(kind, last)) is not None:
+            yield unnamed  # a page begins behind its name
+        while rows := self._scans.rows(_STANDING, (kind, last)):
+            last = rows[-1][1]
+            for row in rows:
+                yield StandingRow(*row)
+
+    def stands(self, kind: str, name: str) -> StandingRow | None:
+        """See `chain.ledger.Store.stands`."""
+        rows = self._points.rows(_STANDS, (kind, name))
+        return StandingRow(*rows[0]) if rows else None
 
     def records(self, start: int, limit: int, kind: str | None) -> list[tuple[bytes, bytes]]:
         """See `chain.ledger.Store.records`."""

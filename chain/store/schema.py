@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 APPLICATION_ID = 0x43484149  # "CHAI": the database says whose it is
-VERSION = 1
+VERSION = 2
 BUSY_TIMEOUT = 5000  # ms, but for the writer; only a foreign tool that opens the file can make us wait
 CACHE_SIZE = -32768  # KiB, negative by SQLite's convention: index pages of random digests stay in memory
 
@@ -50,6 +50,7 @@ CREATE INDEX delegations_by_revision ON delegations (revision);
 CREATE INDEX delegations_by_parent ON delegations (parent, exp) WHERE parent IS NOT NULL;
 CREATE INDEX delegations_by_holder ON delegations (holder, revision) WHERE holder <> '';
 CREATE INDEX delegations_by_task ON delegations (task, revision) WHERE task <> '';
+CREATE INDEX delegations_by_issuer ON delegations (issuer, revision) WHERE depth = 0;
 CREATE INDEX delegations_by_expiry ON delegations (exp);
 
 CREATE TABLE revocations (
@@ -84,6 +85,16 @@ CREATE TABLE replies (
     UNIQUE (caller, method, key)
 ) STRICT;
 CREATE INDEX replies_by_expiry ON replies (expires);
+
+CREATE TABLE standing (
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    body BLOB NOT NULL,
+    expires INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
+    PRIMARY KEY (kind, name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX standing_by_expiry ON standing (expires) WHERE expires > 0;
 
 CREATE TRIGGER records_without_gap BEFORE INSERT ON records
 WHEN NEW.revision <> (SELECT coalesce(max(revision), 0) + 1 FROM records)

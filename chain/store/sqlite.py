@@ -26,12 +26,17 @@ if TYPE_CHECKING:
         NonceRow,
         ReplyRow,
         RevocationRow,
+        StandingRow,
     )
 
 SWEEP = 500  # rows deleted between two groups: an append waits a millisecond for them, not for all
 _SWEEPS = (
     "DELETE FROM nonces WHERE (digest, jti) IN (SELECT digest, jti FROM nonces WHERE expires <= ? LIMIT ?)",
     "DELETE FROM replies WHERE rowid IN (SELECT rowid FROM replies WHERE expires <= ? LIMIT ?)",
+    (
+        "DELETE FROM standing WHERE (kind, name) IN "
+        "(SELECT kind, name FROM standing WHERE expires > 0 AND expires <= ? LIMIT ?)"
+    ),
 )
 
 
@@ -125,12 +130,15 @@ class SqliteStore:
         now: int | None = None,
         holder: str | None = None,
         task: str | None = None,
+        issuer: str | None = None,
         under: bytes | None = None,
         after: int = 0,
         limit: int = 1000,
     ) -> list[DelegationRow]:
         """Return a page of delegations; see `chain.ledger.Store.delegations`."""
-        return self._reader.delegations(now=now, holder=holder, task=task, under=under, after=after, limit=limit)
+        return self._reader.delegations(
+            now=now, holder=holder, task=task, issuer=issuer, under=under, after=after, limit=limit
+        )
 
     def live(self, now: int) -> Iterator[DelegationRow]:
         """Stream all with `exp` > now (seconds), parents before children."""
@@ -152,12 +160,20 @@ class SqliteStore:
         """Return the answer kept under an idempotency key, expired or not."""
         return self._reader.reply(caller, method, key)
 
+    def standing(self, kind: str) -> Iterator[StandingRow]:
+        """Stream what stands of one kind, ordered by name."""
+        return self._reader.standing(kind)
+
+    def stands(self, kind: str, name: str) -> StandingRow | None:
+        """Return what stands of one name; it may have expired."""
+        return self._reader.stands(kind, name)
+
     def records(self, start: int = 1, limit: int = 1000, kind: str | None = None) -> list[tuple[bytes, bytes]]:
         """Return (encoded record, leaf hash) from revision `start` on, in order, of one kind if given."""
         return self._reader.records(start, limit, kind)
 
     def sweep(self, now: int) -> int:
-        """Delete nonces and replies that expired by now (seconds); return how many."""
+        """Delete nonces, replies and what stood until now (seconds); return how many."""
         total = 0
         while swept := self._sweep_some(now):
             total += swept

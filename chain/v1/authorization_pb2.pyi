@@ -379,6 +379,7 @@ class ExplainResponse(_message.Message):
 
     DECISION_FIELD_NUMBER: _builtins.int
     HOPS_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def decision(self) -> _decision_pb2.Decision:
         """What `Check` would have answered. `decision_id` is empty: nothing was recorded."""
@@ -387,19 +388,232 @@ class ExplainResponse(_message.Message):
     def hops(self) -> _containers.RepeatedCompositeFieldContainer[Global___HopExplanation]:
         """Root first. Empty when the chain is not authentic; the decision then says where it breaks."""
 
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Change]:
+        """The smallest change that would flip the answer, step by step; empty when it is allowed, or nothing here would."""
+
     def __init__(
         self,
         *,
         decision: _decision_pb2.Decision | None = ...,
         hops: _abc.Iterable[Global___HopExplanation] | None = ...,
+        changes: _abc.Iterable[Global___Change] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "hops", b"hops"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "decision", b"decision", "hops", b"hops"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExplainResponse: _TypeAlias = ExplainResponse  # noqa: Y015
+
+@_typing.final
+class Change(_message.Message):
+    """One step of the smallest change that would flip an answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    FIELD_FIELD_NUMBER: _builtins.int
+    BEFORE_JSON_FIELD_NUMBER: _builtins.int
+    AFTER_JSON_FIELD_NUMBER: _builtins.int
+    WORDS_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """What to change: `request`, `grant`, `state` or `approval`."""
+    field: _builtins.str
+    """Where, as a path, for example `arguments.amount`, `hops.2.tools.bank.pay.amount` or `hops.1.revoked`."""
+    before_json: _builtins.bytes
+    """What stands there, as JSON; empty when nothing does."""
+    after_json: _builtins.bytes
+    """What would have to stand there, as JSON; empty when nothing would."""
+    words: _builtins.str
+    """The same for a person."""
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        field: _builtins.str = ...,
+        before_json: _builtins.bytes = ...,
+        after_json: _builtins.bytes = ...,
+        words: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_json", b"after_json", "before_json", b"before_json", "field", b"field", "kind", b"kind", "words", b"words"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Change: _TypeAlias = Change  # noqa: Y015
+
+@_typing.final
+class SimulateRequest(_message.Message):
+    """What if?"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHECK_FIELD_NUMBER: _builtins.int
+    HYPOTHESIS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def check(self) -> Global___CheckRequest:
+        """The request. A proof in it is not looked at."""
+
+    @_builtins.property
+    def hypothesis(self) -> Global___Hypothesis:
+        """How things would stand."""
+
+    def __init__(
+        self,
+        *,
+        check: Global___CheckRequest | None = ...,
+        hypothesis: Global___Hypothesis | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["check", b"check", "hypothesis", b"hypothesis"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["check", b"check", "hypothesis", b"hypothesis"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SimulateRequest: _TypeAlias = SimulateRequest  # noqa: Y015
+
+@_typing.final
+class Hypothesis(_message.Message):
+    """How things would stand otherwise. What is absent stands as it does."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class PolicyEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    DELEGATE_GRANTS_JSON_FIELD_NUMBER: _builtins.int
+    REVOKE_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    WITHOUT_POLICY_FIELD_NUMBER: _builtins.int
+    AT_SECONDS_FIELD_NUMBER: _builtins.int
+    SUSPEND_FIELD_NUMBER: _builtins.int
+    APPROVED_FIELD_NUMBER: _builtins.int
+    AUDIENCE_FIELD_NUMBER: _builtins.int
+    without_policy: _builtins.bool
+    """True: no policy would be active."""
+    at_seconds: _builtins.int
+    """The time that it would be, in seconds since the epoch; 0: now."""
+    approved: _builtins.bool
+    """True: enough people would have approved."""
+    audience: _builtins.str
+    """The enforcement point that would ask, now and then; empty: the caller's own."""
+    @_builtins.property
+    def delegate_grants_json(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Further hops beneath the chain's leaf, each as its grant, `{"tools":…,"limits":…}`."""
+
+    @_builtins.property
+    def revoke(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Delegations that would be revoked, by digest."""
+
+    @_builtins.property
+    def policy(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The policy that would be active: its bundle, name to text. Empty: the one that is."""
+
+    @_builtins.property
+    def suspend(self) -> _containers.RepeatedCompositeFieldContainer[Global___HypotheticalSuspension]:
+        """What would be suspended."""
+
+    def __init__(
+        self,
+        *,
+        delegate_grants_json: _abc.Iterable[_builtins.bytes] | None = ...,
+        revoke: _abc.Iterable[_builtins.bytes] | None = ...,
+        policy: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        without_policy: _builtins.bool = ...,
+        at_seconds: _builtins.int = ...,
+        suspend: _abc.Iterable[Global___HypotheticalSuspension] | None = ...,
+        approved: _builtins.bool = ...,
+        audience: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved", b"approved", "at_seconds", b"at_seconds", "audience", b"audience", "delegate_grants_json", b"delegate_grants_json", "policy", b"policy", "revoke", b"revoke", "suspend", b"suspend", "without_policy", b"without_policy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Hypothesis: _TypeAlias = Hypothesis  # noqa: Y015
+
+@_typing.final
+class HypotheticalSuspension(_message.Message):
+    """One thing that would be suspended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCOPE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    scope: _builtins.str
+    """`agent`, `trust_domain`, `task`, `tool` or `everything`."""
+    name: _builtins.str
+    """Which."""
+    def __init__(
+        self,
+        *,
+        scope: _builtins.str = ...,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "scope", b"scope"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HypotheticalSuspension: _TypeAlias = HypotheticalSuspension  # noqa: Y015
+
+@_typing.final
+class SimulateResponse(_message.Message):
+    """The answer as things stand, and as they would."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOW_FIELD_NUMBER: _builtins.int
+    THEN_FIELD_NUMBER: _builtins.int
+    HOPS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def now(self) -> _decision_pb2.Decision:
+        """Now, the holder taken as proven."""
+
+    @_builtins.property
+    def then(self) -> _decision_pb2.Decision:
+        """Under the hypothesis."""
+
+    @_builtins.property
+    def hops(self) -> _containers.RepeatedCompositeFieldContainer[Global___HopExplanation]:
+        """The chain under the hypothesis, root first."""
+
+    def __init__(
+        self,
+        *,
+        now: _decision_pb2.Decision | None = ...,
+        then: _decision_pb2.Decision | None = ...,
+        hops: _abc.Iterable[Global___HopExplanation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["now", b"now", "then", b"then"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hops", b"hops", "now", b"now", "then", b"then"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SimulateResponse: _TypeAlias = SimulateResponse  # noqa: Y015
 
 @_typing.final
 class HopExplanation(_message.Message):
@@ -417,6 +631,7 @@ class HopExplanation(_message.Message):
     LOST_FIELD_NUMBER: _builtins.int
     FINDINGS_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_SECONDS_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
     hop: _builtins.int
     """Its position, root = 0."""
     digest: _builtins.bytes
@@ -445,6 +660,10 @@ class HopExplanation(_message.Message):
     def findings(self) -> _containers.RepeatedCompositeFieldContainer[_decision_pb2.Finding]:
         """What speaks against the request at this hop."""
 
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The policy's rules that spoke on whether this hop may be made. Not for agents."""
+
     def __init__(
         self,
         *,
@@ -458,10 +677,11 @@ class HopExplanation(_message.Message):
         lost: _abc.Iterable[Global___Narrowing] | None = ...,
         findings: _abc.Iterable[_decision_pb2.Finding] | None = ...,
         expires_at_seconds: _builtins.int = ...,
+        rules: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "expires_at_seconds", b"expires_at_seconds", "findings", b"findings", "granted", b"granted", "holder", b"holder", "hop", b"hop", "jti", b"jti", "lost", b"lost", "principal", b"principal", "requested", b"requested"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "expires_at_seconds", b"expires_at_seconds", "findings", b"findings", "granted", b"granted", "holder", b"holder", "hop", b"hop", "jti", b"jti", "lost", b"lost", "principal", b"principal", "requested", b"requested", "rules", b"rules"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

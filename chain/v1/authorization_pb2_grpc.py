@@ -58,6 +58,11 @@ class AuthorizationServiceStub(object):
                 request_serializer=chain_dot_v1_dot_authorization__pb2.ExplainRequest.SerializeToString,
                 response_deserializer=chain_dot_v1_dot_authorization__pb2.ExplainResponse.FromString,
                 _registered_method=True)
+        self.Simulate = channel.unary_unary(
+                '/chain.v1.AuthorizationService/Simulate',
+                request_serializer=chain_dot_v1_dot_authorization__pb2.SimulateRequest.SerializeToString,
+                response_deserializer=chain_dot_v1_dot_authorization__pb2.SimulateResponse.FromString,
+                _registered_method=True)
 
 
 class AuthorizationServiceServicer(object):
@@ -98,6 +103,14 @@ class AuthorizationServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Simulate(self, request, context):
+        """Answers what `Check` would, if things stood otherwise: another delegation, a revocation, another policy or time. The
+        holder counts as proven. Writes nothing and uses nothing up.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AuthorizationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -120,6 +133,11 @@ def add_AuthorizationServiceServicer_to_server(servicer, server):
                     servicer.Explain,
                     request_deserializer=chain_dot_v1_dot_authorization__pb2.ExplainRequest.FromString,
                     response_serializer=chain_dot_v1_dot_authorization__pb2.ExplainResponse.SerializeToString,
+            ),
+            'Simulate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Simulate,
+                    request_deserializer=chain_dot_v1_dot_authorization__pb2.SimulateRequest.FromString,
+                    response_serializer=chain_dot_v1_dot_authorization__pb2.SimulateResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -234,6 +252,33 @@ class AuthorizationService(object):
             '/chain.v1.AuthorizationService/Explain',
             chain_dot_v1_dot_authorization__pb2.ExplainRequest.SerializeToString,
             chain_dot_v1_dot_authorization__pb2.ExplainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Simulate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/chain.v1.AuthorizationService/Simulate',
+            chain_dot_v1_dot_authorization__pb2.SimulateRequest.SerializeToString,
+            chain_dot_v1_dot_authorization__pb2.SimulateResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -51,6 +51,10 @@ class AuthorizationServiceStub:
     """Answers what `Check` would, and says hop by hop how it came about. Permits nothing: no proof, request id or budget is
     consumed. Never served from a cache.
     """
+    Simulate: _grpc.UnaryUnaryMultiCallable[_authorization_pb2.SimulateRequest, _authorization_pb2.SimulateResponse]
+    """Answers what `Check` would, if things stood otherwise: another delegation, a revocation, another policy or time. The
+    holder counts as proven. Writes nothing and uses nothing up.
+    """
 
 @_typing.type_check_only
 class AuthorizationServiceAsyncStub(AuthorizationServiceStub):
@@ -74,6 +78,10 @@ class AuthorizationServiceAsyncStub(AuthorizationServiceStub):
     Explain: _aio.UnaryUnaryMultiCallable[_authorization_pb2.ExplainRequest, _authorization_pb2.ExplainResponse]  # type: ignore[assignment]
     """Answers what `Check` would, and says hop by hop how it came about. Permits nothing: no proof, request id or budget is
     consumed. Never served from a cache.
+    """
+    Simulate: _aio.UnaryUnaryMultiCallable[_authorization_pb2.SimulateRequest, _authorization_pb2.SimulateResponse]  # type: ignore[assignment]
+    """Answers what `Check` would, if things stood otherwise: another delegation, a revocation, another policy or time. The
+    holder counts as proven. Writes nothing and uses nothing up.
     """
 
 class AuthorizationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -119,6 +127,16 @@ class AuthorizationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_authorization_pb2.ExplainResponse, _abc.Awaitable[_authorization_pb2.ExplainResponse]]:
         """Answers what `Check` would, and says hop by hop how it came about. Permits nothing: no proof, request id or budget is
         consumed. Never served from a cache.
+        """
+
+    @_abc_1.abstractmethod
+    def Simulate(
+        self,
+        request: _authorization_pb2.SimulateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_authorization_pb2.SimulateResponse, _abc.Awaitable[_authorization_pb2.SimulateResponse]]:
+        """Answers what `Check` would, if things stood otherwise: another delegation, a revocation, another policy or time. The
+        holder counts as proven. Writes nothing and uses nothing up.
         """
 
 def add_AuthorizationServiceServicer_to_server(servicer: AuthorizationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from chain.v1 import reason_pb2 as chain_dot_v1_dot_reason__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x63hain/v1/decision.proto\x12\x08\x63hain.v1\x1a\x15\x63hain/v1/reason.proto\"\x8f\x02\n\x08\x44\x65\x63ision\x12 \n\x06\x65\x66\x66\x65\x63t\x18\x01 \x01(\x0e\x32\x10.chain.v1.Effect\x12 \n\x06reason\x18\x02 \x01(\x0e\x32\x10.chain.v1.Reason\x12\x10\n\x03hop\x18\x03 \x01(\rH\x00\x88\x01\x01\x12#\n\x08\x66indings\x18\x04 \x03(\x0b\x32\x11.chain.v1.Finding\x12)\n\x0bobligations\x18\x05 \x03(\x0b\x32\x14.chain.v1.Obligation\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x06 \x01(\t\x12\x10\n\x08revision\x18\x07 \x01(\x04\x12\x15\n\rpolicy_digest\x18\x08 \x01(\x0c\x12\x17\n\x0f\x65valuated_at_ms\x18\t \x01(\x03\x42\x06\n\x04_hop\"U\n\x07\x46inding\x12 \n\x06reason\x18\x01 \x01(\x0e\x32\x10.chain.v1.Reason\x12\x10\n\x03hop\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\tB\x06\n\x04_hop\"\x85\x01\n\nObligation\x12\n\n\x02id\x18\x01 \x01(\t\x12\x38\n\nparameters\x18\x02 \x03(\x0b\x32$.chain.v1.Obligation.ParametersEntry\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*a\n\x06\x45\x66\x66\x65\x63t\x12\x16\n\x12\x45\x46\x46\x45\x43T_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x45\x46\x46\x45\x43T_ALLOW\x10\x01\x12\x0f\n\x0b\x45\x46\x46\x45\x43T_DENY\x10\x02\x12\x1c\n\x18\x45\x46\x46\x45\x43T_APPROVAL_REQUIRED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x63hain/v1/decision.proto\x12\x08\x63hain.v1\x1a\x15\x63hain/v1/reason.proto\"\xd3\x02\n\x08\x44\x65\x63ision\x12 \n\x06\x65\x66\x66\x65\x63t\x18\x01 \x01(\x0e\x32\x10.chain.v1.Effect\x12 \n\x06reason\x18\x02 \x01(\x0e\x32\x10.chain.v1.Reason\x12\x10\n\x03hop\x18\x03 \x01(\rH\x00\x88\x01\x01\x12#\n\x08\x66indings\x18\x04 \x03(\x0b\x32\x11.chain.v1.Finding\x12)\n\x0bobligations\x18\x05 \x03(\x0b\x32\x14.chain.v1.Obligation\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x06 \x01(\t\x12\x10\n\x08revision\x18\x07 \x01(\x04\x12\x15\n\rpolicy_digest\x18\x08 \x01(\x0c\x12\x17\n\x0f\x65valuated_at_ms\x18\t \x01(\x03\x12\x10\n\x08shadowed\x18\n \x01(\x08\x12!\n\x06\x61waits\x18\x0b \x01(\x0b\x32\x11.chain.v1.Awaited\x12\r\n\x05rules\x18\x0c \x03(\tB\x06\n\x04_hop\"p\n\x07\x41waited\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x62inding\x18\x02 \x01(\t\x12\x1a\n\x12\x65xpires_at_seconds\x18\x03 \x01(\x03\x12\x11\n\tthreshold\x18\x04 \x01(\r\x12\x11\n\tapprovals\x18\x05 \x01(\r\"U\n\x07\x46inding\x12 \n\x06reason\x18\x01 \x01(\x0e\x32\x10.chain.v1.Reason\x12\x10\n\x03hop\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\tB\x06\n\x04_hop\"\x85\x01\n\nObligation\x12\n\n\x02id\x18\x01 \x01(\t\x12\x38\n\nparameters\x18\x02 \x03(\x0b\x32$.chain.v1.Obligation.ParametersEntry\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*a\n\x06\x45\x66\x66\x65\x63t\x12\x16\n\x12\x45\x46\x46\x45\x43T_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x45\x46\x46\x45\x43T_ALLOW\x10\x01\x12\x0f\n\x0b\x45\x46\x46\x45\x43T_DENY\x10\x02\x12\x1c\n\x18\x45\x46\x46\x45\x43T_APPROVAL_REQUIRED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,14 +34,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_OBLIGATION_PARAMETERSENTRY']._loaded_options = None
   _globals['_OBLIGATION_PARAMETERSENTRY']._serialized_options = b'8\001'
-  _globals['_EFFECT']._serialized_start=557
-  _globals['_EFFECT']._serialized_end=654
+  _globals['_EFFECT']._serialized_start=739
+  _globals['_EFFECT']._serialized_end=836
   _globals['_DECISION']._serialized_start=61
-  _globals['_DECISION']._serialized_end=332
-  _globals['_FINDING']._serialized_start=334
-  _globals['_FINDING']._serialized_end=419
-  _globals['_OBLIGATION']._serialized_start=422
-  _globals['_OBLIGATION']._serialized_end=555
-  _globals['_OBLIGATION_PARAMETERSENTRY']._serialized_start=506
-  _globals['_OBLIGATION_PARAMETERSENTRY']._serialized_end=555
+  _globals['_DECISION']._serialized_end=400
+  _globals['_AWAITED']._serialized_start=402
+  _globals['_AWAITED']._serialized_end=514
+  _globals['_FINDING']._serialized_start=516
+  _globals['_FINDING']._serialized_end=601
+  _globals['_OBLIGATION']._serialized_start=604
+  _globals['_OBLIGATION']._serialized_end=737
+  _globals['_OBLIGATION_PARAMETERSENTRY']._serialized_start=688
+  _globals['_OBLIGATION_PARAMETERSENTRY']._serialized_end=737
 # @@protoc_insertion_point(module_scope)

@@ -63,6 +63,9 @@ class Decision(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     POLICY_DIGEST_FIELD_NUMBER: _builtins.int
     EVALUATED_AT_MS_FIELD_NUMBER: _builtins.int
+    SHADOWED_FIELD_NUMBER: _builtins.int
+    AWAITS_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
     effect: Global___Effect.ValueType
     """What was decided."""
     reason: _reason_pb2.Reason.ValueType
@@ -79,6 +82,10 @@ class Decision(_message.Message):
     """SHA-256 of the policy bundle that was asked; empty when none is active."""
     evaluated_at_ms: _builtins.int
     """The authority's clock when it decided, in milliseconds since the epoch."""
+    shadowed: _builtins.bool
+    """True: the denial is in shadow, and not enforced yet. An enforcement point that knows of shadow mode, and was told to,
+    lets the call through; any other denies.
+    """
     @_builtins.property
     def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Finding]:
         """Everything that spoke against the request, hop by hop, `reason` first. Empty when it is allowed."""
@@ -86,6 +93,14 @@ class Decision(_message.Message):
     @_builtins.property
     def obligations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Obligation]:
         """What the enforcement point must do for the permission to stand. One that it does not know, it treats as a denial."""
+
+    @_builtins.property
+    def awaits(self) -> Global___Awaited:
+        """The request that people have to approve. Set when the effect is EFFECT_APPROVAL_REQUIRED, unless nothing was recorded."""
+
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The policy's rules that determined its answer to the call, by the ids that their author gave them."""
 
     def __init__(
         self,
@@ -99,16 +114,57 @@ class Decision(_message.Message):
         revision: _builtins.int = ...,
         policy_digest: _builtins.bytes = ...,
         evaluated_at_ms: _builtins.int = ...,
+        shadowed: _builtins.bool = ...,
+        awaits: Global___Awaited | None = ...,
+        rules: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_hop", b"_hop", "hop", b"hop"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_hop", b"_hop", "awaits", b"awaits", "hop", b"hop"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hop", b"_hop", "decision_id", b"decision_id", "effect", b"effect", "evaluated_at_ms", b"evaluated_at_ms", "findings", b"findings", "hop", b"hop", "obligations", b"obligations", "policy_digest", b"policy_digest", "reason", b"reason", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hop", b"_hop", "awaits", b"awaits", "decision_id", b"decision_id", "effect", b"effect", "evaluated_at_ms", b"evaluated_at_ms", "findings", b"findings", "hop", b"hop", "obligations", b"obligations", "policy_digest", b"policy_digest", "reason", b"reason", "revision", b"revision", "rules", b"rules", "shadowed", b"shadowed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__hop: _TypeAlias = _typing.Literal["hop"]  # noqa: Y015
     _WhichOneofArgType__hop: _TypeAlias = _typing.Literal["_hop", b"_hop"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__hop) -> _WhichOneofReturnType__hop | None: ...
 
 Global___Decision: _TypeAlias = Decision  # noqa: Y015
+
+@_typing.final
+class Awaited(_message.Message):
+    """The request for approval that a call waits for. The same call, asked again once enough people approved, is allowed once."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    BINDING_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_SECONDS_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    APPROVALS_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Names the request."""
+    binding: _builtins.str
+    """base64url: hash of the very action that people are asked about."""
+    expires_at_seconds: _builtins.int
+    """When the request ends, and any approval of it, in seconds since the epoch."""
+    threshold: _builtins.int
+    """How many distinct people it takes, by the strictest gate."""
+    approvals: _builtins.int
+    """How many have approved so far."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        binding: _builtins.str = ...,
+        expires_at_seconds: _builtins.int = ...,
+        threshold: _builtins.int = ...,
+        approvals: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvals", b"approvals", "binding", b"binding", "expires_at_seconds", b"expires_at_seconds", "request_id", b"request_id", "threshold", b"threshold"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Awaited: _TypeAlias = Awaited  # noqa: Y015
 
 @_typing.final
 class Finding(_message.Message):

@@ -49,6 +49,38 @@ DELEGATION_STATUS_REVOKED: DelegationStatus.ValueType  # 3
 """It or an ancestor was revoked."""
 Global___DelegationStatus: _TypeAlias = DelegationStatus  # noqa: Y015
 
+class _RevocationKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RevocationKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RevocationKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REVOCATION_KIND_UNSPECIFIED: _RevocationKind.ValueType  # 0
+    """Never sent; refused."""
+    REVOCATION_KIND_HOLDER: _RevocationKind.ValueType  # 1
+    """All that a key holds: its RFC 7638 thumbprint, or a principal's id, which means every key enrolled for it now."""
+    REVOCATION_KIND_TASK: _RevocationKind.ValueType  # 2
+    """All chains of a task (`txn`)."""
+    REVOCATION_KIND_KEY: _RevocationKind.ValueType  # 3
+    """All that a key signed, by its thumbprint: roots of an anchor's key, children that a holder made."""
+    REVOCATION_KIND_ISSUER: _RevocationKind.ValueType  # 4
+    """All that an issuer issued, by its URI."""
+
+class RevocationKind(_RevocationKind, metaclass=_RevocationKindEnumTypeWrapper):
+    """What kind of name something is revoked by."""
+
+REVOCATION_KIND_UNSPECIFIED: RevocationKind.ValueType  # 0
+"""Never sent; refused."""
+REVOCATION_KIND_HOLDER: RevocationKind.ValueType  # 1
+"""All that a key holds: its RFC 7638 thumbprint, or a principal's id, which means every key enrolled for it now."""
+REVOCATION_KIND_TASK: RevocationKind.ValueType  # 2
+"""All chains of a task (`txn`)."""
+REVOCATION_KIND_KEY: RevocationKind.ValueType  # 3
+"""All that a key signed, by its thumbprint: roots of an anchor's key, children that a holder made."""
+REVOCATION_KIND_ISSUER: RevocationKind.ValueType  # 4
+"""All that an issuer issued, by its URI."""
+Global___RevocationKind: _TypeAlias = RevocationKind  # noqa: Y015
+
 class _PrincipalKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -76,6 +108,45 @@ PRINCIPAL_KIND_AGENT: PrincipalKind.ValueType  # 2
 PRINCIPAL_KIND_SERVICE: PrincipalKind.ValueType  # 3
 """A service or enforcement point."""
 Global___PrincipalKind: _TypeAlias = PrincipalKind  # noqa: Y015
+
+@_typing.final
+class GetStatusListRequest(_message.Message):
+    """Asks for nothing in particular."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStatusListRequest: _TypeAlias = GetStatusListRequest  # noqa: Y015
+
+@_typing.final
+class GetStatusListResponse(_message.Message):
+    """The list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_LIST_FIELD_NUMBER: _builtins.int
+    status_list: _builtins.bytes
+    """A compact JWS with `typ` `statuslist+jwt`, signed by the issuer."""
+    def __init__(
+        self,
+        *,
+        status_list: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["status_list", b"status_list"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStatusListResponse: _TypeAlias = GetStatusListResponse  # noqa: Y015
 
 @_typing.final
 class Delegation(_message.Message):
@@ -175,6 +246,7 @@ class IssueRequest(_message.Message):
     LIFETIME_SECONDS_FIELD_NUMBER: _builtins.int
     MAX_DEPTH_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    LISTED_FIELD_NUMBER: _builtins.int
     holder_jwk_json: _builtins.bytes
     """The holder's public key as a JWK: Ed25519 or P-256."""
     grant_json: _builtins.bytes
@@ -193,6 +265,8 @@ class IssueRequest(_message.Message):
     """The deepest position that a descendant may have; 0 means that the root cannot be delegated on."""
     idempotency_key: _builtins.str
     """See the service."""
+    listed: _builtins.bool
+    """True: give it a place in the service's Token Status List, so that verifiers that ask nobody learn of its revocation."""
     @_builtins.property
     def audience(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Who may accept the chain; empty means not restricted."""
@@ -214,10 +288,11 @@ class IssueRequest(_message.Message):
         lifetime_seconds: _builtins.int = ...,
         max_depth: _builtins.int = ...,
         idempotency_key: _builtins.str = ...,
+        listed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["intent", b"intent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "grant_json", b"grant_json", "holder_jwk_json", b"holder_jwk_json", "idempotency_key", b"idempotency_key", "intent", b"intent", "lifetime_seconds", b"lifetime_seconds", "max_depth", b"max_depth", "owner", b"owner", "subject", b"subject", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "grant_json", b"grant_json", "holder_jwk_json", b"holder_jwk_json", "idempotency_key", b"idempotency_key", "intent", b"intent", "lifetime_seconds", b"lifetime_seconds", "listed", b"listed", "max_depth", b"max_depth", "owner", b"owner", "subject", b"subject", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -232,6 +307,7 @@ class IssueResponse(_message.Message):
     DELEGATION_FIELD_NUMBER: _builtins.int
     TOKEN_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    DENIAL_FIELD_NUMBER: _builtins.int
     token: _builtins.bytes
     """The root's token, a compact JWS."""
     revision: _builtins.int
@@ -240,16 +316,21 @@ class IssueResponse(_message.Message):
     def delegation(self) -> Global___Delegation:
         """What was recorded."""
 
+    @_builtins.property
+    def denial(self) -> _decision_pb2.Decision:
+        """Instead of all of these: nothing was issued, because the policy does not let it be, or people have to approve it first."""
+
     def __init__(
         self,
         *,
         delegation: Global___Delegation | None = ...,
         token: _builtins.bytes = ...,
         revision: _builtins.int = ...,
+        denial: _decision_pb2.Decision | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["delegation", b"delegation"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delegation", b"delegation", "denial", b"denial"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delegation", b"delegation", "revision", b"revision", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delegation", b"delegation", "denial", b"denial", "revision", b"revision", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -346,6 +427,7 @@ class RevokeRequest(_message.Message):
     CAUSE_FIELD_NUMBER: _builtins.int
     DRY_RUN_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    NAMED_FIELD_NUMBER: _builtins.int
     target: _builtins.bytes
     """The digest of the delegation to end. Empty means the leaf of `chain`."""
     proof: _builtins.bytes
@@ -364,6 +446,10 @@ class RevokeRequest(_message.Message):
         or operator.
         """
 
+    @_builtins.property
+    def named(self) -> Global___RevocationName:
+        """Instead of `target`: everything of that name, for good. For callers in the role of an issuer or operator."""
+
     def __init__(
         self,
         *,
@@ -374,16 +460,43 @@ class RevokeRequest(_message.Message):
         cause: _builtins.str = ...,
         dry_run: _builtins.bool = ...,
         idempotency_key: _builtins.str = ...,
+        named: Global___RevocationName | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["chain", b"chain", "channel", b"channel", "holder", b"holder", "proof", b"proof"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chain", b"chain", "channel", b"channel", "holder", b"holder", "named", b"named", "proof", b"proof"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "chain", b"chain", "channel", b"channel", "dry_run", b"dry_run", "holder", b"holder", "idempotency_key", b"idempotency_key", "proof", b"proof", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "chain", b"chain", "channel", b"channel", "dry_run", b"dry_run", "holder", b"holder", "idempotency_key", b"idempotency_key", "named", b"named", "proof", b"proof", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_holder: _TypeAlias = _typing.Literal["proof", "channel"]  # noqa: Y015
     _WhichOneofArgType_holder: _TypeAlias = _typing.Literal["holder", b"holder"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_holder) -> _WhichOneofReturnType_holder | None: ...
 
 Global___RevokeRequest: _TypeAlias = RevokeRequest  # noqa: Y015
+
+@_typing.final
+class RevocationName(_message.Message):
+    """What is revoked by name."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    kind: Global___RevocationKind.ValueType
+    """What kind of name."""
+    name: _builtins.str
+    """The name."""
+    def __init__(
+        self,
+        *,
+        kind: Global___RevocationKind.ValueType = ...,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevocationName: _TypeAlias = RevocationName  # noqa: Y015
 
 @_typing.final
 class RevokeResponse(_message.Message):

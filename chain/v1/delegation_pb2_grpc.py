@@ -69,6 +69,11 @@ class DelegationServiceStub(object):
                 request_serializer=chain_dot_v1_dot_delegation__pb2.EnrolRequest.SerializeToString,
                 response_deserializer=chain_dot_v1_dot_delegation__pb2.EnrolResponse.FromString,
                 _registered_method=True)
+        self.GetStatusList = channel.unary_unary(
+                '/chain.v1.DelegationService/GetStatusList',
+                request_serializer=chain_dot_v1_dot_delegation__pb2.GetStatusListRequest.SerializeToString,
+                response_deserializer=chain_dot_v1_dot_delegation__pb2.GetStatusListResponse.FromString,
+                _registered_method=True)
 
 
 class DelegationServiceServicer(object):
@@ -122,6 +127,13 @@ class DelegationServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetStatusList(self, request, context):
+        """The Token Status List (draft-ietf-oauth-status-list) of the roots that have a place in it, as it stands now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DelegationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -154,6 +166,11 @@ def add_DelegationServiceServicer_to_server(servicer, server):
                     servicer.Enrol,
                     request_deserializer=chain_dot_v1_dot_delegation__pb2.EnrolRequest.FromString,
                     response_serializer=chain_dot_v1_dot_delegation__pb2.EnrolResponse.SerializeToString,
+            ),
+            'GetStatusList': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStatusList,
+                    request_deserializer=chain_dot_v1_dot_delegation__pb2.GetStatusListRequest.FromString,
+                    response_serializer=chain_dot_v1_dot_delegation__pb2.GetStatusListResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -323,6 +340,33 @@ class DelegationService(object):
             '/chain.v1.DelegationService/Enrol',
             chain_dot_v1_dot_delegation__pb2.EnrolRequest.SerializeToString,
             chain_dot_v1_dot_delegation__pb2.EnrolResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStatusList(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/chain.v1.DelegationService/GetStatusList',
+            chain_dot_v1_dot_delegation__pb2.GetStatusListRequest.SerializeToString,
+            chain_dot_v1_dot_delegation__pb2.GetStatusListResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -52,6 +52,8 @@ class DelegationServiceStub:
     """Delegations by filter, in the order of their revision. An agent sees only its own lineage."""
     Enrol: _grpc.UnaryUnaryMultiCallable[_delegation_pb2.EnrolRequest, _delegation_pb2.EnrolResponse]
     """States who holds a key. Without it a holder is unknown, and is refused writes and acts."""
+    GetStatusList: _grpc.UnaryUnaryMultiCallable[_delegation_pb2.GetStatusListRequest, _delegation_pb2.GetStatusListResponse]
+    """The Token Status List (draft-ietf-oauth-status-list) of the roots that have a place in it, as it stands now."""
 
 @_typing.type_check_only
 class DelegationServiceAsyncStub(DelegationServiceStub):
@@ -77,6 +79,8 @@ class DelegationServiceAsyncStub(DelegationServiceStub):
     """Delegations by filter, in the order of their revision. An agent sees only its own lineage."""
     Enrol: _aio.UnaryUnaryMultiCallable[_delegation_pb2.EnrolRequest, _delegation_pb2.EnrolResponse]  # type: ignore[assignment]
     """States who holds a key. Without it a holder is unknown, and is refused writes and acts."""
+    GetStatusList: _aio.UnaryUnaryMultiCallable[_delegation_pb2.GetStatusListRequest, _delegation_pb2.GetStatusListResponse]  # type: ignore[assignment]
+    """The Token Status List (draft-ietf-oauth-status-list) of the roots that have a place in it, as it stands now."""
 
 class DelegationServiceServicer(metaclass=_abc_1.ABCMeta):
     """Issues, records, revokes and lists delegations, and enrols the keys that hold them.
@@ -135,5 +139,13 @@ class DelegationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_delegation_pb2.EnrolResponse, _abc.Awaitable[_delegation_pb2.EnrolResponse]]:
         """States who holds a key. Without it a holder is unknown, and is refused writes and acts."""
+
+    @_abc_1.abstractmethod
+    def GetStatusList(
+        self,
+        request: _delegation_pb2.GetStatusListRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_delegation_pb2.GetStatusListResponse, _abc.Awaitable[_delegation_pb2.GetStatusListResponse]]:
+        """The Token Status List (draft-ietf-oauth-status-list) of the roots that have a place in it, as it stands now."""
 
 def add_DelegationServiceServicer_to_server(servicer: DelegationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

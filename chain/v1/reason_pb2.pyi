@@ -158,6 +158,28 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The declared instruction is not the one that started the task."""
     REASON_STATE_UNAVAILABLE: _Reason.ValueType  # 118
     """State that the chain depends on is not kept here."""
+    REASON_SUSPENDED: _Reason.ValueType  # 119
+    """The agent, its trust domain, the task, the tool or everything is suspended."""
+    REASON_QUARANTINED: _Reason.ValueType  # 120
+    """The agent, its trust domain, the task or everything may only read."""
+    REASON_RATE_LIMITED: _Reason.ValueType  # 121
+    """The principal asks more often than it may."""
+    REASON_POLICY_DENIED: _Reason.ValueType  # 122
+    """A rule of the policy forbids it, or none permits it."""
+    REASON_POLICY_ERROR: _Reason.ValueType  # 123
+    """The policy could not be evaluated, which permits nothing."""
+    REASON_HOP_UNAPPROVED: _Reason.ValueType  # 124
+    """The policy wants this hop approved by a human, and it was not."""
+    REASON_APPROVAL_REQUIRED: _Reason.ValueType  # 125
+    """A human has to approve this very call first."""
+    REASON_APPROVAL_DENIED: _Reason.ValueType  # 126
+    """A human refused this very call."""
+    REASON_APPROVAL_THROTTLED: _Reason.ValueType  # 127
+    """Too many approvals are asked for at once."""
+    REASON_BUDGET_EXCEEDED: _Reason.ValueType  # 128
+    """More than is left of a budget, here or at an ancestor."""
+    REASON_AMOUNT_UNREADABLE: _Reason.ValueType  # 129
+    """The amount of the call cannot be read from its argument."""
     REASON_DIGEST_UNKNOWN: _Reason.ValueType  # 130
     """No chain with this digest was seen here."""
     REASON_REVISION_UNKNOWN: _Reason.ValueType  # 131
@@ -180,12 +202,28 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """A limit of the service is reached."""
     REASON_INTERNAL: _Reason.ValueType  # 140
     """The service failed; nothing was permitted."""
+    REASON_POLICY_INVALID: _Reason.ValueType  # 141
+    """The policy bundle does not validate."""
+    REASON_STATEMENT_INVALID: _Reason.ValueType  # 142
+    """The approver's statement is not one for this request."""
+    REASON_APPROVER_INELIGIBLE: _Reason.ValueType  # 143
+    """This person may not approve this request."""
+    REASON_REQUEST_CLOSED: _Reason.ValueType  # 144
+    """The approval request is decided, used or expired."""
+    REASON_SIGNAL_INVALID: _Reason.ValueType  # 145
+    """The security event is not one that is accepted."""
+    REASON_CURSOR_INVALID: _Reason.ValueType  # 146
+    """No stream can go on from this revision."""
+    REASON_CONSUMER_SLOW: _Reason.ValueType  # 147
+    """The reader of the stream was too slow and has to go on from its cursor."""
     REASON_UNREACHABLE: _Reason.ValueType  # 150
     """The service did not answer in time."""
     REASON_SESSION_MISSING: _Reason.ValueType  # 151
     """No session is active."""
     REASON_OBLIGATION_UNKNOWN: _Reason.ValueType  # 152
     """An obligation that the enforcement point cannot keep."""
+    REASON_WATCH_LOST: _Reason.ValueType  # 153
+    """Nobody can tell whether the chain still stands."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Every way an answer can turn out: one vocabulary for library, wire, ledger, metrics and pages. The code is the name
@@ -328,6 +366,28 @@ REASON_INTENT_MISMATCH: Reason.ValueType  # 117
 """The declared instruction is not the one that started the task."""
 REASON_STATE_UNAVAILABLE: Reason.ValueType  # 118
 """State that the chain depends on is not kept here."""
+REASON_SUSPENDED: Reason.ValueType  # 119
+"""The agent, its trust domain, the task, the tool or everything is suspended."""
+REASON_QUARANTINED: Reason.ValueType  # 120
+"""The agent, its trust domain, the task or everything may only read."""
+REASON_RATE_LIMITED: Reason.ValueType  # 121
+"""The principal asks more often than it may."""
+REASON_POLICY_DENIED: Reason.ValueType  # 122
+"""A rule of the policy forbids it, or none permits it."""
+REASON_POLICY_ERROR: Reason.ValueType  # 123
+"""The policy could not be evaluated, which permits nothing."""
+REASON_HOP_UNAPPROVED: Reason.ValueType  # 124
+"""The policy wants this hop approved by a human, and it was not."""
+REASON_APPROVAL_REQUIRED: Reason.ValueType  # 125
+"""A human has to approve this very call first."""
+REASON_APPROVAL_DENIED: Reason.ValueType  # 126
+"""A human refused this very call."""
+REASON_APPROVAL_THROTTLED: Reason.ValueType  # 127
+"""Too many approvals are asked for at once."""
+REASON_BUDGET_EXCEEDED: Reason.ValueType  # 128
+"""More than is left of a budget, here or at an ancestor."""
+REASON_AMOUNT_UNREADABLE: Reason.ValueType  # 129
+"""The amount of the call cannot be read from its argument."""
 REASON_DIGEST_UNKNOWN: Reason.ValueType  # 130
 """No chain with this digest was seen here."""
 REASON_REVISION_UNKNOWN: Reason.ValueType  # 131
@@ -350,10 +410,26 @@ REASON_RESOURCE_EXHAUSTED: Reason.ValueType  # 139
 """A limit of the service is reached."""
 REASON_INTERNAL: Reason.ValueType  # 140
 """The service failed; nothing was permitted."""
+REASON_POLICY_INVALID: Reason.ValueType  # 141
+"""The policy bundle does not validate."""
+REASON_STATEMENT_INVALID: Reason.ValueType  # 142
+"""The approver's statement is not one for this request."""
+REASON_APPROVER_INELIGIBLE: Reason.ValueType  # 143
+"""This person may not approve this request."""
+REASON_REQUEST_CLOSED: Reason.ValueType  # 144
+"""The approval request is decided, used or expired."""
+REASON_SIGNAL_INVALID: Reason.ValueType  # 145
+"""The security event is not one that is accepted."""
+REASON_CURSOR_INVALID: Reason.ValueType  # 146
+"""No stream can go on from this revision."""
+REASON_CONSUMER_SLOW: Reason.ValueType  # 147
+"""The reader of the stream was too slow and has to go on from its cursor."""
 REASON_UNREACHABLE: Reason.ValueType  # 150
 """The service did not answer in time."""
 REASON_SESSION_MISSING: Reason.ValueType  # 151
 """No session is active."""
 REASON_OBLIGATION_UNKNOWN: Reason.ValueType  # 152
 """An obligation that the enforcement point cannot keep."""
+REASON_WATCH_LOST: Reason.ValueType  # 153
+"""Nobody can tell whether the chain still stands."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

@@ -102,18 +102,21 @@ def check_to(
     return message
 
 
-def check_from(message: authorization_pb2.CheckRequest, caller: Caller, shared: Presented | None = None) -> Asking:
+def check_from(
+    message: authorization_pb2.CheckRequest, caller: Caller, shared: Presented | None = None, *, supposed: bool = False
+) -> Asking:
     """Return the question that a message asks.
 
     Args:
         message: as received.
         caller: who asks, by its credential.
         shared: the chain of an item that states none.
+        supposed: whether the answer permits nothing, so that anybody may state a classification.
 
     Raises:
         InvalidRequestError: not well formed, or the caller states what only an enforcement point may.
     """
-    if message.classification and Role.ENFORCEMENT_POINT not in caller.roles:
+    if message.classification and not supposed and Role.ENFORCEMENT_POINT not in caller.roles:
         raise InvalidRequestError("only an enforcement point may state a classification")
     facts: dict[str, Any] = {"tool": message.tool, "arguments": arguments_from(message.arguments_json)}
     facts |= _stated(message)

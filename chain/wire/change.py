@@ -13,12 +13,13 @@ import msgspec
 
 from chain import mint
 from chain.base64url import b64encode
-from chain.change import Issue, Revoke
 from chain.claims import Audience, Intent
+from chain.control import Named, Strike
 from chain.decision import Decision, Effect
 from chain.desk import Presented
 from chain.errors import DeniedError, InvalidRequestError
 from chain.key import KeyRefusedError, PublicKey
+from chain.order import Issue, Revoke
 from chain.reason import Reason
 from chain.v1 import chain_pb2, decision_pb2, delegation_pb2
 from chain.view import MAX_LISTED, Delegated, Revoked
@@ -102,6 +103,7 @@ def issue_to(order: Issue, key: str) -> delegation_pb2.IssueRequest:
         lifetime_seconds=order.lifetime,
         max_depth=order.max_depth,
         idempotency_key=key,
+        listed=order.listed,
     )
 
 
@@ -130,6 +132,7 @@ def issue_from(message: delegation_pb2.IssueRequest, default_lifetime: int) -> I
         owner=message.owner or None,
         task=message.task or None,
         intent=intent,
+        listed=message.listed,
     )
 
 
@@ -142,15 +145,23 @@ def _single(audience: tuple[str, ...]) -> str | tuple[str, ...]:
     return audience[0] if len(audience) == 1 else audience
 
 
-def issued_to(delegated: Delegated) -> delegation_pb2.IssueResponse:
-    """Return the message of a root that was issued."""
+def issued_to(delegated: Delegated | Decision) -> delegation_pb2.IssueResponse:
+    """Return the message of a root that was issued, or of the denial."""
+    if isinstance(delegated, Decision):
+        return delegation_pb2.IssueResponse(denial=decision_to(delegated))
     return delegation_pb2.IssueResponse(
         delegation=delegation_to(delegated, grant=True), token=delegated.token.encode(), revision=delegated.revision
     )
 
 
 def issued_from(message: delegation_pb2.IssueResponse) -> Delegated:
-    """Return the root that was issued."""
+    """Return the root that was issued.
+
+    Raises:
+        DeniedError: none was.
+    """
+    if message.HasField("denial"):
+        raise DeniedError(_denial(message.denial))
     return delegation_from(message.delegation, message.token.decode())
 
 
@@ -224,13 +235,18 @@ def revoke_to(
     channel: bool = False,
     dry_run: bool = False,
 ) -> delegation_pb2.RevokeRequest:
-    """Return the message of a delegation to be revoked."""
+    """Return the message of a delegation to be revoked, or of a name.
+
+    Raises:
+        InvalidRequestError: a kind of name that is not known.
+    """
     message = delegation_pb2.RevokeRequest(
         target=order.target,
         chain=None if standing is None else chain_to(standing),
         cause=order.cause,
         dry_run=dry_run,
         idempotency_key=key or "",
+        named=None if order.named is None else _named_to(order.named),
     )
     if proof is not None:
         message.proof = proof.encode()
@@ -243,10 +259,14 @@ def revoke_from(message: delegation_pb2.RevokeRequest) -> Ending:
     """Return the revocation that a message asks for.
 
     Raises:
-        InvalidRequestError: no target, or a cause that is too long or more than a line.
+        InvalidRequestError: no target, a target and a name, or a cause that is too long or more than a line.
     """
     if len(message.cause.encode()) > MAX_CAUSE or len(message.cause.splitlines()) > 1:
         raise InvalidRequestError(f"a cause is one line of at most {MAX_CAUSE} bytes")
+    if message.HasField("named"):
+        if message.target or message.HasField("chain") or message.WhichOneof("holder"):
+            raise InvalidRequestError("either a delegation is revoked, or a name, for which no chain stands")
+        return Ending(Revoke(cause=message.cause, named=_named_from(message.named)), None, None, channel=False)
     standing = chain_from(message.chain) if message.HasField("chain") else None
     target = digest_from(message.target) if message.target else _leaf(standing)
     holder = message.WhichOneof("holder")
@@ -256,6 +276,28 @@ def revoke_from(message: delegation_pb2.RevokeRequest) -> Ending:
         proof=signed_text(message.proof) if holder == "proof" else None,
         channel=holder == "channel" and message.channel,
     )
+
+
+_KINDS: dict[Strike, delegation_pb2.RevocationKind.ValueType] = {
+    "holder": delegation_pb2.REVOCATION_KIND_HOLDER,
+    "task": delegation_pb2.REVOCATION_KIND_TASK,
+    "key": delegation_pb2.REVOCATION_KIND_KEY,
+    "issuer": delegation_pb2.REVOCATION_KIND_ISSUER,
+}
+
+
+def _named_to(named: Named) -> delegation_pb2.RevocationName:
+    kind = _KINDS.get(named.kind)
+    if kind is None:
+        raise InvalidRequestError(f"a kind of name is one of {', '.join(_KINDS)}")
+    return delegation_pb2.RevocationName(kind=kind, name=named.name)
+
+
+def _named_from(message: delegation_pb2.RevocationName) -> Named:
+    for kind, number in _KINDS.items():
+        if number == message.kind:
+            return Named(kind, message.name)
+    raise InvalidRequestError("a kind of name that is not known")
 
 
 def _leaf(standing: Presented | None) -> bytes:

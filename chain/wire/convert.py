@@ -3,6 +3,15 @@
 The law of this file: re-exports only, so that there is one place to import from.
 """
 
+from chain.wire.approval import (
+    approval_from,
+    approval_to,
+    approvals_to,
+    resolve_from,
+    resolve_to,
+    search_from,
+    search_to,
+)
 from chain.wire.asking import LATEST, Asking, arguments_from, chain_from, chain_to, check_from, check_to
 from chain.wire.change import (
     Ending,
@@ -34,6 +43,9 @@ __all__ = [
     "Ending",
     "Handing",
     "ServerInfo",
+    "approval_from",
+    "approval_to",
+    "approvals_to",
     "arguments_from",
     "chain_from",
     "chain_to",
@@ -65,8 +77,12 @@ __all__ = [
     "page_to",
     "query_from",
     "query_to",
+    "resolve_from",
+    "resolve_to",
     "revoke_from",
     "revoke_to",
     "revoked_from",
     "revoked_to",
+    "search_from",
+    "search_to",
 ]

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from chain.decision import Decision, Effect, Finding, Obligation, denied
+from chain.base64url import b64decode, b64encode
+from chain.decision import Awaited, Decision, Effect, Finding, Obligation, denied
 from chain.reason import Reason
 from chain.v1 import decision_pb2
 from chain.wire.reason import EFFECTS, NUMBERS, effect_of, reason_of
@@ -27,6 +28,10 @@ def decision_to(decision: Decision) -> decision_pb2.Decision:
         decision_id=decision.id,
         revision=decision.revision,
         evaluated_at_ms=int(decision.at * 1000),
+        policy_digest=b64decode(decision.policy.encode()) if decision.policy else b"",
+        rules=decision.rules,
+        shadowed=not decision.enforced,
+        awaits=None if decision.awaits is None else _awaited_to(decision.awaits),
     )
 
 
@@ -46,6 +51,30 @@ def decision_from(message: decision_pb2.Decision) -> Decision:
         id=message.decision_id,
         revision=message.revision,
         at=at,
+        enforced=effect is not Effect.DENY or not message.shadowed,
+        policy=b64encode(message.policy_digest) if message.policy_digest else "",
+        rules=tuple(message.rules),
+        awaits=_awaited_from(message.awaits) if message.HasField("awaits") else None,
+    )
+
+
+def _awaited_to(awaits: Awaited) -> decision_pb2.Awaited:
+    return decision_pb2.Awaited(
+        request_id=awaits.request_id,
+        binding=awaits.binding,
+        expires_at_seconds=awaits.expires_at,
+        threshold=awaits.threshold,
+        approvals=awaits.approvals,
+    )
+
+
+def _awaited_from(message: decision_pb2.Awaited) -> Awaited:
+    return Awaited(
+        request_id=message.request_id,
+        binding=message.binding,
+        expires_at=message.expires_at_seconds,
+        threshold=message.threshold,
+        approvals=message.approvals,
     )
 
 

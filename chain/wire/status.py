@@ -17,15 +17,19 @@ from google.rpc import error_details_pb2, status_pb2
 
 from chain.decision import Finding, denied
 from chain.errors import (
+    ApprovalError,
     ChainError,
     ConflictError,
+    CursorError,
     DeniedError,
     ExcessError,
     ForbiddenError,
     InvalidRequestError,
     InvalidTokenError,
     NotFoundError,
+    PolicyError,
     ResourceExhaustedError,
+    SignalError,
     StoreError,
     UnauthenticatedError,
     UnreachableError,
@@ -44,12 +48,16 @@ CODES: tuple[tuple[type[ChainError], grpc.StatusCode], ...] = (
     (ExcessError, grpc.StatusCode.FAILED_PRECONDITION),
     (InvalidTokenError, grpc.StatusCode.FAILED_PRECONDITION),
     (DeniedError, grpc.StatusCode.FAILED_PRECONDITION),
+    (ApprovalError, grpc.StatusCode.FAILED_PRECONDITION),
     (InvalidRequestError, grpc.StatusCode.INVALID_ARGUMENT),
+    (PolicyError, grpc.StatusCode.INVALID_ARGUMENT),
+    (SignalError, grpc.StatusCode.INVALID_ARGUMENT),
     (NotFoundError, grpc.StatusCode.NOT_FOUND),
     (ConflictError, grpc.StatusCode.ALREADY_EXISTS),
     (UnauthenticatedError, grpc.StatusCode.UNAUTHENTICATED),
     (ForbiddenError, grpc.StatusCode.PERMISSION_DENIED),
     (ResourceExhaustedError, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (CursorError, grpc.StatusCode.OUT_OF_RANGE),
     (StoreError, grpc.StatusCode.UNAVAILABLE),
     (UnreachableError, grpc.StatusCode.UNAVAILABLE),
     (ChainError, grpc.StatusCode.INTERNAL),
@@ -63,10 +71,14 @@ _PLAIN: dict[grpc.StatusCode, type[ChainError]] = {
     grpc.StatusCode.UNAUTHENTICATED: UnauthenticatedError,
     grpc.StatusCode.PERMISSION_DENIED: ForbiddenError,
     grpc.StatusCode.RESOURCE_EXHAUSTED: ResourceExhaustedError,
+    grpc.StatusCode.OUT_OF_RANGE: CursorError,
     grpc.StatusCode.UNAVAILABLE: UnreachableError,
     grpc.StatusCode.DEADLINE_EXCEEDED: UnreachableError,
     grpc.StatusCode.CANCELLED: UnreachableError,
 }
+_WORDS = frozenset({Reason.STATEMENT_INVALID, Reason.APPROVER_INELIGIBLE, Reason.REQUEST_CLOSED})
+"""Why an approver's word does not count: it is none; or not now, or not this person's."""
+
 _BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -88,6 +100,8 @@ class Failed(Protocol):
 
 def code_of(error: ChainError) -> grpc.StatusCode:
     """Return the status code of an error."""
+    if error.reason is Reason.STATEMENT_INVALID:
+        return grpc.StatusCode.INVALID_ARGUMENT
     return next(code for kind, code in CODES if isinstance(error, kind))
 
 
@@ -109,6 +123,8 @@ def _facts(error: ChainError) -> dict[str, str]:
     facts: dict[str, str] = {}
     if isinstance(error, InvalidTokenError) and error.hop is not None:
         facts["hop"] = str(error.hop)
+    if isinstance(error, SignalError):
+        facts["err"] = error.code
     if isinstance(error, ExcessError):
         facts |= {"field": error.field, "parent": error.parent, "child": error.child}
     return facts
@@ -151,6 +167,10 @@ def _info(details: bytes) -> error_details_pb2.ErrorInfo | None:
 
 
 def _written(code: grpc.StatusCode, reason: Reason, message: str, facts: Mapping[str, str]) -> ChainError:
+    if reason in _WORDS and code in (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.INVALID_ARGUMENT):
+        return ApprovalError(message, reason)
+    if code is grpc.StatusCode.INVALID_ARGUMENT and reason is Reason.SIGNAL_INVALID:
+        return SignalError(message, facts.get("err", "invalid_request"))
     if code is grpc.StatusCode.FAILED_PRECONDITION:
         hop = int(facts["hop"]) if facts.get("hop", "").isdecimal() else None
         if hop is not None and "field" in facts:
@@ -158,7 +178,9 @@ def _written(code: grpc.StatusCode, reason: Reason, message: str, facts: Mapping
         return InvalidTokenError(reason, hop, message)
     if code is grpc.StatusCode.UNAVAILABLE and reason is not Reason.UNREACHABLE:
         return StoreError(message, reason)
-    return _PLAIN.get(code, ChainError)(message, reason)
+    invalid = code is grpc.StatusCode.INVALID_ARGUMENT and reason is Reason.POLICY_INVALID
+    kind = PolicyError if invalid else _PLAIN.get(code, ChainError)
+    return kind(message, reason)
 
 
 def _excess(reason: Reason, hop: int, message: str, facts: Mapping[str, str]) -> ExcessError:

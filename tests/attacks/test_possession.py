@@ -11,9 +11,9 @@ import pytest
 
 from chain import proof
 from chain.caller import Caller, Role
-from chain.change import Revoke
 from chain.containment import Profile
 from chain.errors import DeniedError, ForbiddenError
+from chain.order import Revoke
 from chain.principal import Principal
 from chain.reason import Reason
 from chain.request import Request

@@ -9,8 +9,8 @@ import pytest
 
 from chain.anchor import Ceiling, TrustAnchor
 from chain.base64url import b64decode, b64encode
-from chain.change import Revoke
 from chain.key import THUMBPRINT_URI
+from chain.order import Revoke
 from chain.reason import Reason
 from chain.token import Verifier
 from tests.support import (

@@ -10,11 +10,11 @@ import pytest
 
 from chain import enrolment
 from chain.caller import Caller, Role
-from chain.change import Issue, Revoke
 from chain.decision import Effect
 from chain.errors import ConflictError, DeniedError, ForbiddenError, NotFoundError
 from chain.ledger import Batch, decode
 from chain.mint import grant
+from chain.order import Issue, Revoke
 from chain.principal import Principal
 from chain.reason import Reason
 from chain.store.memory import MemoryStore

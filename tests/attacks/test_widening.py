@@ -14,6 +14,7 @@ from tests.support import (
     CAROL,
     EXTENDED,
     FOLDERS,
+    HOME,
     PEP,
     TOOLS,
     UP_TO_100,
@@ -142,17 +143,12 @@ def limit_refused(world: World, limits: Json, reason: Reason, field: str) -> Non
 
 
 def limit_accepted(world: World, name: str, value: Any) -> None:
-    """Authentic; and where no state is needed that nobody keeps here, allowed as well."""
+    """Authentic beside all the others; and allowed, where it stands alone."""
     first = seal(root(limits=LIMITS))
     assert len(world.accepted([first, seal(child(first, limits=with_limit(name, value)), ALICE)])) == 2
-    if name in ("budget", "approval"):
-        tokens = [seal(root(limits={name: LIMITS[name]}))]
-        tokens.append(seal(child(tokens[0], limits={name: value}), ALICE))
-        world.denied(Reason.STATE_UNAVAILABLE, 0, tokens, BOB)
-    else:
-        tokens = [seal(root(limits={name: LIMITS[name]}))]
-        tokens.append(seal(child(tokens[0], limits={name: value}), ALICE))
-        world.allowed(tokens, BOB, purpose="travel.booking.hotel")
+    tokens = [seal(root(limits={name: LIMITS[name]}, home=HOME))]
+    tokens.append(seal(child(tokens[0], limits={name: value}), ALICE))
+    world.allowed(tokens, BOB, purpose="travel.booking.hotel")
 
 
 def test_class_added(world: World) -> None:
@@ -266,7 +262,7 @@ def test_budget_dropped(world: World) -> None:
     limit_refused(world, without("budget"), Reason.LIMIT_DROPPED, "limits.budget")
     limit_refused(world, with_limit("budget", {"calls": 5}), Reason.LIMIT_DROPPED, "limits.budget.amount")
     limit_refused(world, with_limit("budget", {"amount": AMOUNT}), Reason.LIMIT_DROPPED, "limits.budget.calls")
-    limit_accepted(world, "budget", {"calls": 0, "amount": AMOUNT})
+    limit_accepted(world, "budget", {"calls": 4, "amount": AMOUNT})
 
 
 @pytest.mark.parametrize("value", ["-1", "+1", "1e9", "01", "1.", ".5", "", "1\n", "\u0661", "NaN", "0x1", "1,00"])
@@ -275,9 +271,9 @@ def test_unreadable_amount(world: World, value: str) -> None:
     world.refused(Reason.CLAIM_INVALID, 0, [seal(root(limits={"budget": budget}))], ALICE)
     for bad in ({"calls": -1}, {"calls": 1.0}, {"calls": True}, {}, {"calls": 1, "colour": 1}):
         world.refused(Reason.CLAIM_INVALID, 0, [seal(root(limits={"budget": bad}))], ALICE)
-    metered = [seal(root(limits={"budget": {"amount": AMOUNT}}))]
-    assert len(world.accepted(metered)) == 1
-    world.denied(Reason.STATE_UNAVAILABLE, 0, metered, ALICE)
+    metered = [seal(root(tools={"bank.pay": {}}, limits={"budget": {"amount": AMOUNT}}, home=HOME))]
+    world.denied(Reason.AMOUNT_UNREADABLE, 0, metered, ALICE, "bank.pay", {"amount": value})
+    world.allowed(metered, ALICE, "bank.pay", {"amount": "1.5"})
 
 
 def test_foreign_currency_amount(world: World) -> None:
@@ -306,7 +302,7 @@ def test_approval_gate_stripped(world: World) -> None:
 
 @pytest.mark.parametrize("limits", [{"budget": {"calls": 1000}}, {"approval": [GATE]}])
 def test_state_that_nobody_keeps_here(world: World, limits: Json) -> None:
-    """Budgets and approvals have one home; siblings, a second authority and a retry find none here."""
+    """A chain whose root names no home has nobody to count and to ask: it is refused at every hop beneath, too."""
     first = seal(root(limits=limits))
     siblings = [seal(child(first, to), ALICE) for to in (BOB, CAROL)]
     for sibling, by in zip(siblings, (BOB, CAROL), strict=True):
@@ -315,6 +311,7 @@ def test_state_that_nobody_keeps_here(world: World, limits: Json) -> None:
     late = seal(child(plain, limits=limits), ALICE)
     world.denied(Reason.STATE_UNAVAILABLE, 1, [plain, late], BOB)
     world.allowed([plain], ALICE)
+    world.allowed([seal(root(limits=limits, home=HOME))], ALICE)
 
 
 def test_status_that_nobody_reads_here(world: World) -> None:

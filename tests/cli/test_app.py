@@ -28,6 +28,7 @@ CODES: dict[int, tuple[BaseException, ...]] = {
     ),
     2: (
         errors.ConfigurationError("x"),
+        errors.PolicyError("x"),
         errors.InvalidRequestError("x"),
         errors.UnauthenticatedError("x"),
         click.UsageError("x\ny"),
@@ -78,12 +79,22 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     assert shell.stderr == ""
 
 
-@pytest.mark.parametrize("name", app._COMMANDS)
-def test_every_command_has_help_and_json(name: str) -> None:
-    result = CliRunner().invoke(main, [name, "--help"])
+def commands() -> list[tuple[str, ...]]:
+    """Every command, and those of groups too, as they are typed."""
+    found: list[tuple[str, ...]] = []
+    for name in app._COMMANDS:
+        command = main.get_command(click.Context(main), name)
+        inner = command.commands if isinstance(command, click.Group) else {}
+        found += [(name, *rest) for rest in ([(one,) for one in inner] or [()])]
+    return found
+
+
+@pytest.mark.parametrize("typed", commands(), ids=" ".join)
+def test_every_command_has_help_and_json(typed: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(main, [*typed, "--help"])
     assert result.exit_code == 0
     assert "--help" in result.stdout
-    if name != "serve":
+    if typed != ("serve",):
         assert "--json" in result.stdout
 
 

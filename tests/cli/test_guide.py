@@ -58,5 +58,5 @@ def test_every_block_runs_and_says_what_the_guide_shows(tmp_path: Path) -> None:
     failed = re.findall(r"^exit (\d+): (.*)$", done.stdout, re.MULTILINE)
     assert [code for code, _ in failed] == ["1"] * GUIDE.count("# denied"), failed
     assert "Traceback" not in done.stdout
-    assert "all 21 steps came out as told" in done.stdout
+    assert "all 42 steps came out as told" in done.stdout
     assert "VERIFIED: every signature and every link holds." in done.stdout

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 from click.testing import CliRunner
 
+from chain import bundles
 from chain.base64url import b64encode
 from chain.cli import app, main
 from chain.cli.kept import Kept
@@ -83,6 +84,7 @@ class Row(NamedTuple):
 
 
 NOBODY = ("--server", "127.0.0.1:1", "--timeout", "0.3")
+BUNDLE = Path(bundles.__file__).parent / "default"
 TABLE = [
     Row("keygen", lambda p: ["keygen", p.folder / "new.key"], 0, {}),
     Row("keygen over a file", lambda p: ["keygen", p.folder / "k.key"], 2, {"error": "request_invalid"}),
@@ -159,6 +161,60 @@ TABLE = [
         lambda p: ["revoke", b64encode(bytes(32)), *p.as_caller("alice")],
         1,
         {"error": "not_found"},
+    ),
+    Row(
+        "watch a chain",
+        lambda p: ["watch", "--chain", p.root, "--until-now", *p.as_caller("gate")],
+        0,
+        {"stands": True, "reason": "allowed"},
+    ),
+    Row(
+        "watch the future",
+        lambda p: ["watch", "--after", "9999999", *p.as_caller("gate")],
+        2,
+        {"error": "cursor_invalid"},
+    ),
+    Row(
+        "simulate as a gate",
+        lambda p: ["simulate", "t", "--chain", p.root, "--at", "+1h", *p.as_caller("gate")],
+        1,
+        {"error": "permission_denied"},
+    ),
+    Row("simulate by nobody", lambda p: ["simulate", "t", "--chain", p.root, *NOBODY], 3, {"error": "unreachable"}),
+    Row("shadow by nobody", lambda p: ["shadow", *NOBODY], 3, {"error": "unreachable"}),
+    Row("watch by nobody", lambda p: ["watch", *NOBODY], 3, {"error": "unreachable"}),
+    Row("watch as an agent", lambda p: ["watch", *p.as_caller("orchestrator")], 1, {"error": "permission_denied"}),
+    Row(
+        "revoke a name as a gate",
+        lambda p: ["revoke", "--task", "t", *p.as_caller("gate")],
+        1,
+        {"error": "permission_denied"},
+    ),
+    Row("revoke a name", lambda p: ["revoke", "--task", "none", "--dry-run", *p.as_caller("alice")], 0, {"count": 0}),
+    Row("suspend by nobody", lambda p: ["suspend", "task", "t", "--cause", "c", *NOBODY], 3, {"error": "unreachable"}),
+    Row(
+        "suspend as a gate",
+        lambda p: ["suspend", "task", "t", "--cause", "c", *p.as_caller("gate")],
+        1,
+        {"error": "permission_denied"},
+    ),
+    Row("suspend nothing", lambda p: ["suspend", "task", "--cause", "c", *NOBODY], 2, {"error": "request_invalid"}),
+    Row("resume by nobody", lambda p: ["resume", "task", "t", "--cause", "c", *NOBODY], 3, {"error": "unreachable"}),
+    Row("suspensions as a gate", lambda p: ["suspensions", *p.as_caller("gate")], 1, {"error": "permission_denied"}),
+    Row("signal by nobody", lambda p: ["signal", p.folder / "no.chain", *NOBODY], 3, {"error": "unreachable"}),
+    Row("signal nothing", lambda p: ["signal", *NOBODY], 2, {"error": "request_invalid"}),
+    Row("policy init", lambda p: ["policy", "init", p.folder / "bundle"], 0, {}),
+    Row("policy init again", lambda p: ["policy", "init", p.folder], 2, {"error": "request_invalid"}),
+    Row("policy validate nothing", lambda p: ["policy", "validate", p.folder], 2, {"error": "policy_invalid"}),
+    Row("policy test nothing", lambda p: ["policy", "test", p.folder / "no"], 2, {"error": "policy_invalid"}),
+    Row("policy diff by nobody", lambda p: ["policy", "diff", BUNDLE, *NOBODY], 3, {"error": "unreachable"}),
+    Row("policy diff of one", lambda p: ["policy", "diff", BUNDLE, BUNDLE], 0, {"relation": "equal"}),
+    Row("policy show by nobody", lambda p: ["policy", "show", *NOBODY], 3, {"error": "unreachable"}),
+    Row(
+        "policy activate as a gate",
+        lambda p: ["policy", "activate", "--none", *p.as_caller("gate")],
+        1,
+        {"error": "permission_denied"},
     ),
     Row("demo", lambda p: ["demo"], 0, {}),
     Row("demo in a full folder", lambda p: ["demo", "--keep", p.folder], 2, {"error": "request_invalid"}),

@@ -13,7 +13,6 @@ from google.protobuf.message import Message
 
 from chain import mint
 from chain.base64url import b64encode
-from chain.change import Issue, Revoke
 from chain.client import AsyncClient, AsyncSession, Client, Session, call, guard
 from chain.decision import Decision, Effect
 from chain.errors import (
@@ -28,6 +27,7 @@ from chain.errors import (
     UnauthenticatedError,
     UnreachableError,
 )
+from chain.order import Issue, Revoke
 from chain.principal import Principal
 from chain.reason import Reason
 from chain.request import Request

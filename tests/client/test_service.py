@@ -17,7 +17,6 @@ import pytest
 
 from chain import mint
 from chain.base64url import b64decode
-from chain.change import Issue, Revoke
 from chain.client import AsyncClient, AsyncSession, Client, Session, guard
 from chain.decision import Decision, Effect
 from chain.errors import (
@@ -29,6 +28,7 @@ from chain.errors import (
     UnauthenticatedError,
     UnreachableError,
 )
+from chain.order import Issue, Revoke
 from chain.principal import Principal
 from chain.reason import Reason
 from chain.service.server import ChainServer

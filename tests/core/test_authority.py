@@ -12,7 +12,6 @@ import pytest
 from chain import enrolment, mint, proof, records
 from chain.authority import MAX_BATCH
 from chain.caller import Caller, Role
-from chain.change import Issue, Revoke
 from chain.claims import Intent
 from chain.decision import Decision, Effect, Finding, denied
 from chain.errors import (
@@ -27,12 +26,13 @@ from chain.errors import (
 )
 from chain.grant import Grant
 from chain.ledger import Batch, decode
-from chain.live import Recent
 from chain.mint import grant
+from chain.order import Issue, Revoke
 from chain.pending import done, then
 from chain.prefix import PrefixCache
 from chain.principal import Principal
 from chain.reason import Reason
+from chain.recent import Recent
 from chain.request import Request
 from chain.store.memory import MemoryStore
 from chain.token import Verifier
@@ -84,7 +84,7 @@ def test_a_root_is_issued_with_all_its_facts(world: World) -> None:
         world.caller, order(sub="ann", owner="team", task="t-1", intent=intent, audience=(PEP, HOME), max_depth=2)
     )
     chain = world.accepted([made.token])
-    assert chain.facts == ("ann", "team", "t-1", "d", None)
+    assert chain.facts == ("ann", "team", "t-1", "d", HOME)
     assert (chain.issuer, chain.root, chain.leaf.id) == (ISSUER, chain.leaf, made.id)
     assert (made.hop, made.parent, made.holder, made.task) == (0, None, ALICE.key.thumbprint, "t-1")
     assert (made.iat, made.exp, made.status) == (NOW, NOW + 600, "active")
@@ -129,7 +129,7 @@ def test_a_jti_that_comes_twice_issues_nothing() -> None:
     with pytest.raises(DeniedError) as raised:
         world.authority.issue(world.caller, order(lifetime=601))
     assert raised.value.reason is Reason.JTI_DUPLICATE
-    assert kinds(world) == ["issued"]
+    assert kinds(world) == ["issued", "refused"]
     world.allowed([first.token], ALICE)
 
 

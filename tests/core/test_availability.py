@@ -12,12 +12,12 @@ import pytest
 
 from chain import enrolment, expiry, proof, timeline, view
 from chain.caller import Caller, Role
-from chain.change import Revoke
 from chain.decision import Effect
 from chain.errors import DeniedError, ForbiddenError, NotFoundError, StoreError
 from chain.expiry import Expiry
 from chain.key import KeySigner
 from chain.ledger import Durability, Record, Write, decode, encode
+from chain.order import Revoke
 from chain.principal import Principal
 from chain.reason import Reason
 from chain.store.memory import MemoryStore
@@ -88,8 +88,8 @@ def test_a_revocation_stands_before_anybody_counts(stored: World, monkeypatch: p
 
 
 def test_the_count_has_a_cap(stored: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chain.lineage.MAX_COUNTED", 4)
-    monkeypatch.setattr("chain.lineage.MAX_LISTED", 3)
+    monkeypatch.setattr("chain.fall.MAX_COUNTED", 4)
+    monkeypatch.setattr("chain.fall.MAX_LISTED", 3)
     world = stored
     first, children = fan(world, 5)
     would = world.authority.revoke(world.caller, Revoke(digest(first)), dry_run=True)

@@ -10,12 +10,12 @@ from pydantic import ValidationError
 from chain import jcs, mint
 from chain.anchor import TrustAnchor
 from chain.caller import Caller, Role
-from chain.change import Issue
-from chain.check import MAX_FINDINGS
+from chain.case import MAX_FINDINGS
 from chain.constraint import OneOf
 from chain.containment import Containment
 from chain.errors import InvalidTokenError
 from chain.grant import MAX_NAME
+from chain.order import Issue
 from chain.prefix import PrefixCache
 from chain.reason import Reason
 from chain.request import MAX_ARGUMENT_BYTES, MAX_ARGUMENT_NAMES, MAX_LABELS, MAX_VALUES, Request

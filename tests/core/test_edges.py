@@ -7,13 +7,12 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from chain import check, proof
 from chain import claims as wire
-from chain.batch import REPLY_LIFETIME
 from chain.catalog import Catalogue
-from chain.change import Issue
 from chain.claims import Intent
 from chain.constraint import AnyConstraint
 from chain.containment import MAX_STEPS, Containment, UndecidedError
@@ -22,6 +21,8 @@ from chain.judge import _Offline
 from chain.ledger import Batch, Durability
 from chain.live import Live
 from chain.mint import grant
+from chain.once import REPLY_LIFETIME
+from chain.order import Issue
 from chain.pending import Finished
 from chain.proof import MAX_PROOF, ProofError
 from chain.reason import Reason
@@ -313,9 +314,11 @@ def test_a_fingerprint_covers_all_that_is_asked() -> None:
         {"owner": "a"},
         {"task": "a"},
         {"intent": Intent("d", "a", "s")},
+        {"listed": True},
     ]
-    assert len({asked.fingerprint(), *(replace(asked, **other).fingerprint() for other in others)}) == 10
-    assert order(60).fingerprint() == asked.fingerprint()
+    bound = {msgspec.json.encode(one.asked) for one in (asked, *(replace(asked, **other) for other in others))}
+    assert len(bound) == 11
+    assert order(60).asked == asked.asked
 
 
 def test_a_nonce_that_is_kept_longer_stays_when_its_first_time_comes() -> None:

@@ -2,7 +2,7 @@
 
 A scenario is a list of steps; names of agents are names of keys, names of tokens stand for the token with all above it.
 
-- ``enrol``: agents, each its own principal.
+- ``enrol``: agents, each its own principal; ``kind``, ``owner``, ``domain`` of all of them.
 - ``issue`` NAME ``to`` AGENT, ``tools``, ``limits``, ``lifetime``, ``facts``: a root.
 - ``mint`` NAME ``under`` NAME ``to`` AGENT: a child, signed offline. What is not given is its parent's; ``claims``
   changes anything at all, ``by`` names another signer.
@@ -10,7 +10,11 @@ A scenario is a list of steps; names of agents are names of keys, names of token
 - ``check`` NAME (or a list of names, taken as they are) ``by`` AGENT ``tool``, ``arguments``, facts; ``again`` repeats
   the last call to the letter, ``channel`` proves the holder without a proof, ``proof`` changes what the proof says,
   ``digest`` presents the leaf's digest alone.
-- ``revoke`` NAME; ``wait`` SECONDS.
+- ``revoke`` NAME, or ``{kind: name}``: all that bears a name; ``wait`` SECONDS.
+- ``policy``: ``default``, ``none``, or files beside those of the default bundle.
+- ``suspend`` SCOPE ``name``, ``mode``, ``lifetime``; ``resume`` SCOPE ``name``.
+- ``approve`` PERSON, ``deny`` PERSON: about what the last call that waited waits for; ``emergency`` gives a reason.
+- ``signal`` KIND ``about`` AGENT, ``level``, ``change``: as the identity provider signs it, or ``by`` another.
 
 ``expect`` is ``ALLOW``, or ``{effect, reason, hop, field}``; a step without it must be allowed.
 """
@@ -22,11 +26,24 @@ from pathlib import Path
 from typing import Any
 
 from chain import mint, proof
+from chain import signal as signals
+from chain.approval import Verdict
+from chain.bundles import default
+from chain.control import Named
+from chain.order import Revoke
 from chain.principal import Principal
-from tests.scenarios.door import Door, Outcome
+from tests.scenarios.door import CAUSE, Door, Outcome
 from tests.support import PEP, Clock, Json, child, digest, digest_of, seal, signer
 
 FILES = sorted(Path(__file__).parent.glob("*.json"))
+
+VERBS = (
+    "enrol", "issue", "mint", "delegate", "check", "again", "revoke", "policy", "suspend", "resume", "approve", "deny",
+    "signal", "wait",
+)  # fmt: skip
+
+IDP, IDP_KEY = "https://idp.example", signer("idp")
+"""Whose signals every stage takes."""
 
 REQUEST = ("purpose", "intent", "labels", "classification", "request_id", "audience")
 
@@ -41,11 +58,13 @@ class Play:
         self.above: dict[str, str | None] = {}
         self.holders: dict[str, str] = {}
         self.last: tuple[Any, Json] = ([], {})
+        self.ids: dict[str, str] = {}
+        self.awaits = ""
         self.proofs = 0
 
     def step(self, step: Json) -> Outcome | None:
         """Take one step; waiting and minting have no outcome."""
-        for verb in ("enrol", "issue", "mint", "delegate", "check", "again", "revoke", "wait"):
+        for verb in VERBS:
             if verb in step:
                 outcome: Outcome | None = getattr(self, verb)(step)
                 return outcome
@@ -58,9 +77,9 @@ class Play:
 
     def enrol(self, step: Json) -> None:
         for agent in step["enrol"]:
-            self.door.enrol(
-                signer(agent).key, Principal(id=f"spiffe://example.org/{agent}", owner=step.get("owner", "team"))
-            )
+            facts = {"owner": "team"} | {name: step[name] for name in ("owner", "kind") if name in step}
+            self.ids[agent] = f"spiffe://{step.get('domain', 'example.org')}/{agent}"
+            self.door.enrol(signer(agent).key, Principal(id=self.ids[agent], **facts))
 
     def issue(self, step: Json) -> Outcome:
         grant: Json = {name: step[name] for name in ("tools", "limits") if name in step}
@@ -113,10 +132,12 @@ class Play:
                 **changed,
             )
         self.last = (digest(tokens[-1]) if step.get("digest") else tokens, call)
-        return self.door.check(*self.last)
+        return self.again(step)
 
     def again(self, _step: Json) -> Outcome:
-        return self.door.check(*self.last)
+        outcome = self.door.check(*self.last)
+        self.awaits = outcome.awaits or self.awaits
+        return outcome
 
     def _proof(self, token: str, by: str, tool: str, arguments: Json, audience: str, facts: Json, age: int = 0) -> str:
         self.proofs += 1
@@ -126,7 +147,55 @@ class Play:
         )
 
     def revoke(self, step: Json) -> Outcome:
-        return self.door.revoke(self.tokens[step["revoke"]])
+        order = step["revoke"]
+        if isinstance(order, str):
+            return self.door.revoke(Revoke(digest(self.tokens[order]), CAUSE))
+        ((kind, name),) = order.items()
+        bearer = signer(name).key.thumbprint if kind in ("holder", "key") else name
+        return self.door.revoke(Revoke(cause=CAUSE, named=Named(kind, bearer)))
+
+    def policy(self, step: Json) -> Outcome:
+        given = step["policy"]
+        if given == "none":
+            return self.door.policy(None)
+        return self.door.policy(default() | ({} if given == "default" else given))
+
+    def suspend(self, step: Json) -> Outcome:
+        name = self._named(step)
+        return self.door.suspend(step["suspend"], name, step.get("mode", "suspended"), step.get("lifetime", 0))
+
+    def resume(self, step: Json) -> Outcome:
+        return self.door.resume(step["resume"], self._named(step))
+
+    def _named(self, step: Json) -> str:
+        name: str = step.get("name", "")
+        return self.ids.get(name, name)
+
+    def approve(self, step: Json) -> Outcome:
+        return self._say(step, step["approve"], "approve")
+
+    def deny(self, step: Json) -> Outcome:
+        return self._say(step, step["deny"], "deny")
+
+    def _say(self, step: Json, person: str, verdict: Verdict) -> Outcome:
+        assert self.awaits, "nothing waits for anybody"
+        return self.door.say(self.awaits, signer(person), verdict, self.clock.now, step.get("emergency", ""))
+
+    def signal(self, step: Json) -> Outcome:
+        self.proofs += 1
+        about = step["about"]
+        text = signals.make(
+            signer(step["by"]) if "by" in step else IDP_KEY,
+            issuer=IDP,
+            audience=self.door.audience,
+            event=step["signal"],
+            subject=self.ids.get(about, about),
+            jti=f"signal-{self.proofs}",
+            now=int(self.clock.now),
+            level=step.get("level", ""),
+            change=step.get("change", ""),
+        )
+        return self.door.signal(text)
 
     def wait(self, step: Json) -> None:
         self.clock.now += step["wait"]

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from chain import mint
-from chain.change import Issue, Revoke
+from chain import approval, mint
+from chain.approval import Verdict
 from chain.client import Client
 from chain.errors import ChainError
-from chain.key import PublicKey
+from chain.key import PublicKey, Signer
 from chain.ledger import Store
+from chain.order import Issue, Revoke
 from chain.principal import Principal
 from chain.request import Request
 from chain.service.compose import compose
@@ -26,10 +27,11 @@ from chain.service.credentials import fingerprint
 from chain.service.server import ChainServer
 from chain.service.settings import ServeSettings
 from tests.client.running import secret, serving
-from tests.scenarios.door import MADE, Outcome, failed
-from tests.support import CATALOGUE, HOME, ISSUER, PEP, ROOT_KEY, Clock, Entropy, Json, digest, jwk, signer
+from tests.scenarios.door import CAUSE, MADE, Outcome, failed, made
+from tests.scenarios.runner import IDP, IDP_KEY
+from tests.support import CATALOGUE, HOME, ISSUER, PEP, ROOT_KEY, Clock, Entropy, Json, jwk, signer
 
-ROLES = {"issuer": "issuer", "operator": "operator", "host": "agent"}
+ROLES = {"issuer": "issuer", "operator": "operator", "host": "agent", "approver": "approver"}
 POINTS = {PEP: "point", "https://other.example": "other"}
 AGENTS = ("alice", "bob")
 """Who ever uses a channel."""
@@ -48,8 +50,9 @@ class ServiceDoor:
             return open_clients.enter_context(Client(target, credential, timeout=PATIENT))
 
         named = {name: client(server.address, secret(name)) for name in (*ROLES, *POINTS.values())}
-        self._issuer, self._operator, self._host = (named[name] for name in ROLES)
-        self._points = {audience: named[name] for audience, name in POINTS.items()}
+        self._issuer, self.operator, self._host, self._approver = (named[name] for name in ROLES)
+        self.server = server
+        self.points = {audience: named[name] for audience, name in POINTS.items()}
         self._own = {signer(name).key.thumbprint: client(f"unix:{path}") for name, path in server.sockets.items()}
 
     @property
@@ -57,7 +60,7 @@ class ServiceDoor:
         return self._host.audience()
 
     def enrol(self, key: PublicKey, principal: Principal) -> None:
-        self._operator.enrol(key, principal)
+        self.operator.enrol(key, principal)
 
     def issue(self, holder: PublicKey, grant: Json, lifetime: int, **facts: Any) -> Outcome:
         try:
@@ -76,27 +79,46 @@ class ServiceDoor:
     def check(self, tokens: Sequence[str] | bytes, call: Json) -> Outcome:
         """Ask; neither audience nor holder travels: who asks says them."""
         request = Request.model_validate(call)
-        asker = self._points[request.audience or ""] if request.holder is None else self._own[request.holder]
+        asker = self.points[request.audience or ""] if request.holder is None else self._own[request.holder]
         return Outcome.of(asker.check(tokens, request))
 
-    def revoke(self, token: str) -> Outcome:
-        try:
-            self._operator.revoke(Revoke(digest(token)))
-        except ChainError as error:
-            return failed(error)
-        return MADE
+    def revoke(self, order: Revoke) -> Outcome:
+        return made(lambda: self.operator.revoke(order))
+
+    def policy(self, files: Mapping[str, str] | None) -> Outcome:
+        return made(lambda: self.operator.policies.activate(files))
+
+    def suspend(self, scope: str, name: str, mode: str, lifetime: int) -> Outcome:
+        return made(lambda: self.operator.steering.suspend(scope, name, CAUSE, mode, lifetime))
+
+    def resume(self, scope: str, name: str) -> Outcome:
+        return made(lambda: self.operator.steering.resume(scope, name, CAUSE))
+
+    def say(self, request: str, by: Signer, verdict: Verdict, now: float, emergency: str) -> Outcome:
+        def answer() -> None:
+            asked = self._approver.approvals.get(request)
+            said = approval.word(
+                asked, by, self.audience, verdict, now=now, emergency=bool(emergency), justification=emergency
+            )
+            self._approver.approvals.resolve(said, by.key)
+
+        return made(answer)
+
+    def signal(self, text: str) -> Outcome:
+        return made(lambda: self.operator.steering.signal(text))
 
 
 @contextmanager
-def service(directory: Path, store: Store, clock: Clock) -> Iterator[ServiceDoor]:
+def service(directory: Path, store: Store, clock: Clock, catalogue: Json | None = None) -> Iterator[ServiceDoor]:
     """A server that lives by the scenario's clock, and the door to it.
 
     Args:
         directory: for its files and sockets.
         store: its ledger; the server closes it.
         clock: the scenario's.
+        catalogue: of tools, where it is not the usual one.
     """
-    told = settings(directory)
+    told = settings(directory, catalogue or CATALOGUE)
 
     def make() -> ChainServer:
         authority = compose(told, store, signer=ROOT_KEY, clock=clock, entropy=Entropy())
@@ -106,8 +128,8 @@ def service(directory: Path, store: Store, clock: Clock) -> Iterator[ServiceDoor
         yield ServiceDoor(server, open_clients)
 
 
-def settings(directory: Path) -> ServeSettings:
-    """Nobody is enrolled: the scenarios do that."""
+def settings(directory: Path, tools: Json) -> ServeSettings:
+    """Nobody is enrolled and no policy is active: the scenarios do that."""
     callers: list[Json] = [
         {"name": name, "roles": [role], "credentials": [fingerprint(secret(name))]}
         | ({"audience": PEP} if role == "agent" else {})
@@ -121,7 +143,7 @@ def settings(directory: Path) -> ServeSettings:
         {"name": name, "roles": ["agent"], "audience": PEP, "jwk": jwk(signer(name)), "socket": True} for name in AGENTS
     ]
     catalogue = directory / "catalogue.json"
-    catalogue.write_text(json.dumps(CATALOGUE))
+    catalogue.write_text(json.dumps(tools))
     issuer_key = directory / "issuer.json"
     issuer_key.touch(0o600)  # only named; the signer is here
     return ServeSettings.model_validate(
@@ -134,6 +156,8 @@ def settings(directory: Path) -> ServeSettings:
             "anchors": [{"jwk": jwk(ROOT_KEY), "iss": ISSUER}],
             "sockets": directory / "sockets",
             "catalogue": catalogue,
+            "policy": "none",
+            "signals": [{"jwk": jwk(IDP_KEY), "iss": IDP}],
             "callers": callers,
         }
     )

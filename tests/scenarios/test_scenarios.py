@@ -10,14 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from chain.signal import Transmitter
 from chain.store.memory import MemoryStore
 from chain.store.sqlite import SqliteStore
 from tests.scenarios.door import Door, LibraryDoor
-from tests.scenarios.runner import FILES, load, play
+from tests.scenarios.runner import FILES, IDP, IDP_KEY, load, play
 from tests.scenarios.service import service
 from tests.support import Clock, Json, World
 
 SCENARIOS = [scenario for file in FILES for scenario in load(file)]
+IDPS = [Transmitter(IDP, (IDP_KEY.key,))]
 WAYS = tuple(product(("library", "service"), ("memory", "sqlite")))
 
 PLAYED: Counter[tuple[str, str]] = Counter()
@@ -34,7 +36,7 @@ def opened(way: tuple[str, str], directory: Path) -> Iterator[tuple[Door, Clock]
             yield served, clock
     else:
         with closing(store):
-            yield LibraryDoor(World(store=store, clock=clock, enrolled=())), clock
+            yield LibraryDoor(World(store=store, clock=clock, enrolled=(), transmitters=IDPS)), clock
 
 
 @pytest.mark.parametrize("way", WAYS, ids="-".join)
@@ -47,7 +49,7 @@ def test_scenario(scenario: Json, way: tuple[str, str], tmp_path: Path) -> None:
 
 def test_there_are_as_many_as_we_think() -> None:
     names = [scenario["name"] for scenario in SCENARIOS]
-    assert (len(names), len(set(names))) == (29, 29)
+    assert (len(names), len(set(names))) == (52, 52)
     expectations = [step for scenario in SCENARIOS for step in scenario["steps"] if "expect" in step]
     assert len(expectations) >= 60
 
@@ -57,7 +59,7 @@ def test_both_doors_played_them_all(request: pytest.FixtureRequest) -> None:
     chosen = [item for item in here if item.name.startswith("test_scenario[")]
     if len(chosen) < len(WAYS) * len(SCENARIOS):
         pytest.skip("only some of the scenarios were asked for")
-    assert dict(PLAYED) == dict.fromkeys(WAYS, 29)
+    assert dict(PLAYED) == dict.fromkeys(WAYS, 52)
 
 
 @pytest.mark.parametrize("way", WAYS, ids="-".join)

@@ -15,10 +15,10 @@ import pytest
 import pytest_asyncio
 
 from chain import mint, proof
-from chain.change import Issue
 from chain.grant import Grant
 from chain.key import KeySigner
 from chain.ledger import Store
+from chain.order import Issue
 from chain.request import Request
 from chain.service.compose import compose
 from chain.service.server import ChainServer
@@ -91,6 +91,7 @@ def configuration(directory: Path, **changes: object) -> dict[str, Any]:
             for name in ("alice", "bob")
         ],
         "drain": 2,
+        "policy": "none",
     } | changes
 
 

@@ -8,10 +8,10 @@ import pytest
 
 from chain import enrolment, mint, proof
 from chain.base64url import b64encode
-from chain.change import Issue, Revoke
 from chain.decision import Effect
 from chain.errors import ConflictError, ExcessError
 from chain.grant import Grant
+from chain.order import Issue, Revoke
 from chain.principal import Principal
 from chain.reason import Reason
 from chain.v1 import authorization_pb2 as pb

@@ -28,6 +28,8 @@ async def code(channel: grpc.aio.Channel, path: str, metadata: Metadata = ()) ->
     method = METHODS.get(path)
     encode = None if method is None else GetMessageClass(method.input_type).SerializeToString
     empty = b"" if method is None else GetMessageClass(method.input_type)()
+    if method is not None and method.name == "Watch":
+        empty.chain.SetInParent()  # an empty chain: whoever may call it at all may ask about one
     if method is not None and method.client_streaming:
         call = channel.stream_stream(path, encode)(iter([empty]), metadata=metadata, timeout=20)
         with contextlib.suppress(grpc.aio.AioRpcError):  # its code is what is asked for

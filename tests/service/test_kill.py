@@ -14,7 +14,7 @@ from pathlib import Path
 import grpc
 
 from chain import mint
-from chain.change import Issue, Revoke
+from chain.order import Issue, Revoke
 from chain.reason import Reason
 from chain.store.sqlite import SqliteStore
 from chain.v1 import delegation_pb2

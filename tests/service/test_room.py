@@ -12,8 +12,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from chain import mint
-from chain.change import Revoke
 from chain.errors import ResourceExhaustedError, UnauthenticatedError, UnreachableError
+from chain.order import Revoke
 from chain.service.room import GUESTS, URGENT_PER_CALLER, Kind, Limit, Room
 from chain.v1 import authorization_pb2 as pb
 from chain.v1 import delegation_pb2

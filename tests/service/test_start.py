@@ -11,8 +11,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from chain import mint
-from chain.change import Revoke
 from chain.errors import ConfigurationError
+from chain.order import Revoke
 from chain.reason import Reason
 from chain.service.compose import compose
 from chain.service.safety import require_safe
@@ -169,7 +169,7 @@ def test_help_names_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
         assert model.model_fields.keys() <= keys
         assert all(field.description for field in model.model_fields.values())
     assert "{sound,aat-01}" in text
-    assert "issuer|agent|enforcement_point|auditor|operator, required" in text
+    assert "issuer|agent|enforcement_point|approver|auditor|operator, required" in text
 
 
 async def test_a_port_in_use_is_refused(world: World, serve: Serve, directory: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from chain.errors import ConfigurationError
-from chain.service.delegation import _to_its_end
+from chain.service.settled import to_its_end
 from chain.service.sockets import _clear, close_socket
 
 
@@ -24,7 +24,7 @@ async def test_a_cancelled_wait_ends_with_its_job() -> None:
         return "done"
 
     loop = asyncio.get_running_loop()
-    waiting = asyncio.create_task(_to_its_end(loop.run_in_executor(None, work)))
+    waiting = asyncio.create_task(to_its_end(loop.run_in_executor(None, work)))
     await asyncio.sleep(0.05)
     waiting.cancel()
     await asyncio.sleep(0.05)
@@ -33,7 +33,7 @@ async def test_a_cancelled_wait_ends_with_its_job() -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert ended.is_set()
-    assert await _to_its_end(loop.run_in_executor(None, work)) == "done"
+    assert await to_its_end(loop.run_in_executor(None, work)) == "done"
 
 
 async def test_the_error_of_a_cancelled_job_was_looked_at() -> None:
@@ -45,7 +45,7 @@ async def test_the_error_of_a_cancelled_job_was_looked_at() -> None:
         go.wait(10)
         raise ValueError("refused")
 
-    waiting = asyncio.create_task(_to_its_end(loop.run_in_executor(None, work)))
+    waiting = asyncio.create_task(to_its_end(loop.run_in_executor(None, work)))
     await asyncio.sleep(0.05)
     waiting.cancel()
     go.set()
@@ -55,7 +55,7 @@ async def test_the_error_of_a_cancelled_job_was_looked_at() -> None:
     await asyncio.sleep(0)
     assert unseen == []
     with pytest.raises(ValueError, match="refused"):  # who waits is told
-        await _to_its_end(loop.run_in_executor(None, work))
+        await to_its_end(loop.run_in_executor(None, work))
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from chain import mint
-from chain.change import Revoke
+from chain.order import Revoke
 from chain.wire import convert
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"

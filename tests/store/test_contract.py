@@ -19,6 +19,7 @@ from chain.ledger import (
     NonceRow,
     ReplyRow,
     RevocationRow,
+    StandingRow,
     Store,
     Write,
     decode,
@@ -337,3 +338,94 @@ def test_a_store_that_stopped_says_why(store: Store) -> None:
         store.commit(Batch(lambda first: Write([record(first + 1)]))).result(10)
     assert store.failure is not None
     assert "opened again" in store.failure
+
+
+def standing(*rows: StandingRow) -> Callable[[int], Write]:
+    return lambda first: Write([record(first)], standing=list(rows))
+
+
+def test_what_stands_is_kept_whole_and_the_latest_counts(store: Store) -> None:
+    first, second = StandingRow("a", "n", b"one", 50, 1), StandingRow("a", "n", b"two", 0, 2)
+    write(store, standing(first))
+    assert store.stands("a", "n") == first
+    write(store, standing(second))
+    assert store.stands("a", "n") == second
+    assert list(store.standing("a")) == [second]
+    for other in (("b", "n"), ("a", "N"), ("a", ""), ("", "n")):
+        assert store.stands(*other) is None
+
+
+def test_of_one_name_in_one_batch_the_last_row_counts(store: Store) -> None:
+    rows = [StandingRow("a", "n", body, 0, 1) for body in (b"one", b"", b"three")]
+    write(store, standing(*rows))
+    assert store.stands("a", "n") == rows[-1]
+    write(store, standing(StandingRow("a", "n", b"four", 0, 2), StandingRow("a", "n", b"", 0, 2)))
+    assert store.stands("a", "n") is None
+
+
+def test_an_empty_body_takes_away_what_stood(store: Store) -> None:
+    keep = StandingRow("a", "keep", b"x", 0, 1)
+    write(store, standing(keep, StandingRow("a", "n", b"x", 0, 1), StandingRow("b", "n", b"x", 0, 1)))
+    write(store, standing(StandingRow("a", "n", b"", 0, 2)))
+    write(store, standing(StandingRow("a", "never there", b"", 0, 3)))
+    assert list(store.standing("a")) == [keep]
+    assert [row.name for row in store.standing("b")] == ["n"]
+    again = StandingRow("a", "n", b"again", 0, 4)
+    write(store, standing(again))
+    assert store.stands("a", "n") == again
+
+
+def test_what_stands_comes_by_kind_ordered_by_name(store: Store) -> None:
+    """In the order of code points, however many and however they were written, over pages too."""
+    names = ["b", "a", "B", "\u00e9", "10", "9", "", "\U0001f511", "\uffff", *(f"x{n:04d}" for n in range(2100))]
+    rows = [StandingRow("k", name, b"x", 0, 1) for name in names]
+    write(store, standing(*rows[::-1]))
+    write(store, standing(StandingRow("other", "a", b"x", 0, 2)))
+    assert [row.name for row in store.standing("k")] == sorted(names)
+    assert list(store.standing("nothing")) == []
+
+
+def test_what_stands_and_has_expired_is_there_until_it_is_swept(store: Store) -> None:
+    """The authority says what an expiry means; 0 is never."""
+    write(store, standing(*(StandingRow("a", str(expires), b"x", expires, 1) for expires in (0, 9, 10, 11))))
+    assert [row.name for row in store.standing("a")] == ["0", "10", "11", "9"]
+    assert store.sweep(8) == 0
+    assert store.sweep(10) == 2
+    assert [row.name for row in store.standing("a")] == ["0", "11"]
+    assert store.stands("a", "9") is store.stands("a", "10") is None
+    assert store.sweep(2**40) == 1
+    assert [row.name for row in store.standing("a")] == ["0"]
+
+
+def test_a_row_whose_expiry_was_put_off_is_not_swept(store: Store) -> None:
+    write(store, standing(StandingRow("a", "n", b"x", 10, 1), StandingRow("a", "m", b"x", 10, 1)))
+    write(store, standing(StandingRow("a", "n", b"y", 20, 2), StandingRow("a", "m", b"y", 0, 2)))
+    assert store.sweep(19) == 0
+    assert store.sweep(20) == 1
+    assert [row.name for row in store.standing("a")] == ["m"]
+
+
+def test_a_batch_that_is_refused_lets_nothing_stand(store: Store) -> None:
+    def refuse(first: int) -> Write:
+        raise LookupError("no")
+
+    write(store, standing(StandingRow("a", "n", b"x", 0, 1)))
+    with pytest.raises(LookupError):
+        write(store, refuse)
+    assert [row.body for row in store.standing("a")] == [b"x"]
+
+
+def test_roots_are_found_by_their_issuer(store: Store) -> None:
+    """By the issuer of the root alone: a child's `iss` is whoever signed it."""
+    rows = [
+        delegation("r1", 1, issuer="x"),
+        delegation("r2", 1, issuer="y"),
+        delegation("c1", 1, issuer="x", parent=digest("r2"), depth=1),
+    ]
+    write(store, lambda first: Write([record(first)], rows))
+    write(store, lambda first: Write([record(first)], [delegation("r3", 2, issuer="x", exp=150)]))
+    assert [row.digest for row in store.delegations(issuer="x")] == [digest("r1"), digest("r3")]
+    assert [row.digest for row in store.delegations(issuer="x", now=200)] == [digest("r1")]
+    assert [row.digest for row in store.delegations(issuer="x", after=1)] == [digest("r3")]
+    assert [row.digest for row in store.delegations(issuer="x", limit=1)] == [digest("r1")]
+    assert store.delegations(issuer="X") == store.delegations(issuer="") == []

@@ -15,7 +15,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from chain.ledger import Durability, Write, decode
+from chain.ledger import Durability, StandingRow, Write, decode
 from chain.store import background, wal, writer
 from chain.store.sqlite import SqliteStore
 from tests.store.samples import Batch, delegation, record
@@ -123,14 +123,19 @@ def recovered(image: dict[str, bytes], directory: Path) -> int:
     assert store._connections[0].pragma("integrity_check") == "ok"
     assert [decode(data).revision for data, _ in store.records(limit=100_000)] == list(range(1, store.head + 1))
     assert [row.revision for row in store.live(0)] == list(range(1, store.head + 1))
+    assert [row.revision for row in store.standing("last")] == ([store.head] if store.head else [])
     store.close()
     return store.head
 
 
 def write(store: SqliteStore, durability: Durability) -> int:
     """Write a record with its delegation, so that half a transaction would show."""
-    batch = Batch(lambda first: Write([record(first, note="x" * 900)], [delegation(first, first)]), durability)
-    return store.commit(batch).result(10)
+
+    def make(first: int) -> Write:
+        stands = StandingRow("last", "record", b"x", 0, first)
+        return Write([record(first, note="x" * 900)], [delegation(first, first)], standing=[stands])
+
+    return store.commit(Batch(make, durability)).result(10)
 
 
 def test_a_power_cut_takes_only_what_was_not_synced(

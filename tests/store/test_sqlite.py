@@ -17,7 +17,7 @@ import apsw
 import pytest
 
 from chain.errors import LedgerLockedError, StoreError
-from chain.ledger import Durability, RevocationRow, Write, decode, leaf_hash
+from chain.ledger import Durability, RevocationRow, StandingRow, Write, decode, leaf_hash
 from chain.store import background, queue, reader, wal, writer
 from chain.store.sqlite import SqliteStore
 from tests.store.samples import Batch, delegation, digest, record
@@ -89,7 +89,7 @@ def test_an_open_directory_of_other_things_is_left_alone(ledger: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pragma", "message"), [("user_version=2", "schema version 2"), ("application_id=7", "is not a ledger")]
+    ("pragma", "message"), [("user_version=1", "schema version 1"), ("application_id=7", "is not a ledger")]
 )
 def test_a_ledger_of_another_version_is_refused(ledger: Path, pragma: str, message: str) -> None:
     SqliteStore(ledger).close()
@@ -130,14 +130,15 @@ def test_the_schema_refuses_to_change_what_was_written(store: SqliteStore, state
 
 
 def test_everything_is_there_after_reopening(store: SqliteStore, ledger: Path) -> None:
-    row = delegation("a", 1)
-    store.commit(Batch(lambda first: Write([record(first)], [row]))).result(10)
+    row, stands = delegation("a", 1), StandingRow("kind", "name", b"body", 0, 1)
+    store.commit(Batch(lambda first: Write([record(first)], [row], standing=[stands]))).result(10)
     store.commit(Batch(durability=WRITTEN)).result(10)
     store.close()
     with pytest.raises(StoreError):
         store.delegation(digest("a"))
     again = SqliteStore(ledger)
     assert (again.head, again.synced, again.delegation(digest("a"))) == (2, 2, row)
+    assert (again.stands("kind", "name"), list(again.standing("kind"))) == (stands, [stands])
     again.close()
 
 

@@ -20,10 +20,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from chain import mint, proof
 from chain.anchor import TrustAnchor
 from chain.caller import embedded
-from chain.change import Issue
 from chain.containment import Profile
 from chain.decision import Decision
 from chain.key import PublicKey
+from chain.order import Issue
 from chain.principal import Principal
 from chain.reason import Reason
 from chain.request import Request

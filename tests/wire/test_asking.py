@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from chain import mint
 from chain.base64url import b64encode
 from chain.caller import Caller, Role
-from chain.change import Issue, Revoke
 from chain.claims import Intent
 from chain.decision import Finding, denied
 from chain.errors import DeniedError, InvalidRequestError
 from chain.key import KeySigner
+from chain.order import Issue, Revoke
 from chain.principal import Principal
 from chain.reason import Reason
 from chain.request import Request

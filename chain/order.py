@@ -1,0 +1,97 @@
+"""What a caller may order: a root to be issued, and what is to be revoked.
+
+The law of this file: values only. Whether an order is carried out is asked in the commit (`chain.change`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from msgspec import UNSET
+
+from chain import mint
+from chain.claims import Audience, Claims, Intent
+from chain.control import Named
+from chain.grant import NO_LIMITS, Grant
+from chain.key import PublicKey
+from chain.statuslist import Reference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issue:
+    """A root to be issued.
+
+    Attributes:
+        holder: the first agent's key.
+        grant: what it may do.
+        lifetime: seconds.
+        max_depth: how many hops may follow.
+        audience: who may accept it; None for everybody.
+        sub, owner, task, intent: root facts (TOKEN.md s2).
+        listed: give it a place in the authority's status list, for verifiers that ask nobody.
+    """
+
+    holder: PublicKey
+    grant: Grant
+    lifetime: int
+    max_depth: int = 8
+    audience: Audience | None = None
+    sub: str | None = None
+    owner: str | None = None
+    task: str | None = None
+    intent: Intent | None = None
+    listed: bool = False
+
+    @property
+    def extended(self) -> bool:
+        """Whether the root carries limits or facts, so that it names its home as well."""
+        if self.listed:
+            return True
+        facts = (self.audience, self.sub, self.owner, self.task, self.intent)
+        return self.grant.limits != NO_LIMITS or any(fact is not None for fact in facts)
+
+    @property
+    def asked(self) -> tuple[object, ...]:
+        """Everything that is asked for: what an idempotency key is bound to."""
+        facts = (self.audience, self.sub, self.owner, self.task, self.intent, self.listed)
+        return (self.holder.thumbprint, self.grant, self.lifetime, self.max_depth, facts)
+
+    def claims(self, issuer: str, jti: str, now: int, home: str | None, listed: Reference | None = None) -> Claims:
+        """Return the root's claims.
+
+        Args:
+            issuer, jti, now: of the token.
+            home: the authority that keeps the budgets and approvals of what is extended.
+            listed: its place in a status list.
+        """
+        return mint.root_claims(
+            self.grant,
+            self.holder,
+            issuer=issuer,
+            jti=jti,
+            now=now,
+            lifetime=self.lifetime,
+            max_depth=self.max_depth,
+            audience=UNSET if self.audience is None else self.audience,
+            sub=self.sub or UNSET,
+            owner=self.owner or UNSET,
+            txn=self.task or UNSET,
+            intent=self.intent or UNSET,
+            home=home if home is not None and self.extended else UNSET,
+            status=UNSET if listed is None else listed,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Revoke:
+    """A delegation to be revoked, or all that bears a name, with everything beneath it.
+
+    Attributes:
+        target: the delegation's digest.
+        cause: why, for the record.
+        named: instead of `target`: what is revoked by name, for good (`chain.steering`).
+    """
+
+    target: bytes = b""
+    cause: str = ""
+    named: Named | None = None

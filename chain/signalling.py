@@ -1,0 +1,118 @@
+"""What a signal changes: how principals stand, and what they hold.
+
+The law of this file: a signal is taken once, in one commit with its record, and counts from the next call on. What is
+late never lets go on what a newer one stopped; whom nobody knows here, nothing is said about.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec.structs import replace
+
+from chain import records
+from chain.caller import Caller
+from chain.change import Compose
+from chain.control import ORDINARY, RISKS, Heard, Risk, Standing, signal_name
+from chain.errors import ChainError, SignalError
+from chain.live import Live
+from chain.signal import MAX_AGE, MAX_SKEW, Event
+from chain.subject import Subject
+from chain.writing import Writing
+
+MAX_LABELS = 16
+"""Labels of one principal, the newest."""
+
+MAX_TOLD = 1_000
+"""Principals of one signal: those of one owner may be many, and the record names each."""
+
+
+class Signalled(msgspec.Struct, frozen=True):
+    """A signal that was taken.
+
+    Attributes:
+        principals: ids of whom it was about.
+        revision: of the record from which on it counts.
+        repeated: whether it was taken before, and changed nothing now.
+    """
+
+    principals: tuple[str, ...]
+    revision: int
+    repeated: bool = False
+
+
+def taking(event: Event, caller: Caller) -> Compose:
+    """Take a signal, unless it was taken before.
+
+    Args:
+        event: authentic (`chain.signal.read`).
+        caller: who handed it in.
+    """
+
+    def compose(writing: Writing) -> bytes | ChainError:
+        live = writing.live
+        name = signal_name(event.transmitter.issuer, event.jti)
+        known = live.controls.heard.get(name)
+        if known is not None and known.event != event.digest:
+            return SignalError("its transmitter used this `jti` for another event")
+        if known is not None:
+            return msgspec.json.encode(Signalled(known.principals, known.revision, repeated=True))
+        try:
+            keys, principals = _whom(event, live)
+        except SignalError as error:
+            return error
+        body = records.signalled(event, keys if event.ends else (), principals, caller.name)
+        revision = writing.record("signalled", body)
+        if event.ends:
+            for key in keys:
+                writing.stand(live.controls.strike("holder", key, revision))
+        for principal in () if event.ends else principals:
+            before = live.controls.standings.get(principal, ORDINARY)
+            writing.stand(live.stand(principal, _stands(event, before), revision))
+        heard = Heard(event.digest, event.iat + MAX_AGE + 2 * MAX_SKEW, principals, revision)
+        writing.stand(live.controls.hear(name, heard))
+        return msgspec.json.encode(Signalled(principals, revision))
+
+    return compose
+
+
+def _stands(event: Event, before: Standing) -> Standing:
+    """Return how a principal stands after an event."""
+    if event.kind == "risk-level-change":
+        risk: Risk = next(risk for risk in RISKS if risk == event.level)
+        late = event.at < before.risk_at
+        if late and RISKS.index(risk) <= RISKS.index(before.risk):
+            return before
+        return replace(before, risk=risk, risk_at=max(event.at, before.risk_at))
+    if event.kind == "assurance-level-change":
+        if event.at < before.assurance_at:
+            return before
+        return replace(before, assurance=event.level, assurance_at=event.at)
+    label = f"credential-{event.change}"
+    return replace(before, labels=(*(one for one in before.labels if one != label), label)[-MAX_LABELS:])
+
+
+def _whom(event: Event, live: Live) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the keys and the principals that an event is about.
+
+    Raises:
+        SignalError: it is about nobody here, about too many, or about somebody whom its transmitter may not speak of.
+    """
+    keys = set.intersection(*(_keys(subject, live) for subject in event.subjects))
+    known = {key: principal for key in keys if (principal := live.principal(key)) is not None}
+    if not keys or (not known and not event.ends):
+        raise SignalError("the event is about nobody who is known here")
+    if len(keys) > MAX_TOLD:
+        raise SignalError(f"the event is about more than {MAX_TOLD} keys")
+    domains = event.transmitter.trust_domains
+    if domains is not None and any(key not in known or known[key].trust_domain not in domains for key in keys):
+        detail = f"`{event.transmitter.issuer}` may not speak of this trust domain"
+        raise SignalError(detail, "access_denied")
+    return tuple(sorted(keys)), tuple(sorted({principal.id for principal in known.values()}))
+
+
+def _keys(subject: Subject, live: Live) -> set[str]:
+    if subject.kind == "key":
+        return {subject.name}
+    if subject.kind == "principal":
+        return set(live.keys_of(subject.name))
+    return {key for key, principal in live.enrolled() if principal.owner == subject.name}

@@ -1,0 +1,10 @@
+"""People who approve."""
+
+import pytest
+
+from tests.approvals.office import Office
+
+
+@pytest.fixture
+def office() -> Office:
+    return Office()
