@@ -185,7 +185,7 @@ def _outcome(after: Approval) -> str:
 
 def _print_list(found: Iterable[Approval], *, as_json: bool, why: bool = False) -> None:
     if as_json:
-        print_json([_data(one, whole=False) for one in found])
+        print_json({"approvals": [_data(one, whole=False) for one in found]})
         return
     click.echo(row(("REQUEST", "STATE", "TOOL", "UNTIL", "VOTES"), _COLUMNS))
     for one in found:

@@ -6,7 +6,7 @@ import click
 
 from chain.cli.policy_active import activate, show
 from chain.cli.policy_compare import diff
-from chain.cli.policy_folder import init, test, validate
+from chain.cli.policy_folder import init, lint, test, validate
 
 
 @click.group()
@@ -18,5 +18,5 @@ def policy() -> None:
     """
 
 
-for _command in (init, validate, test, diff, activate, show):
+for _command in (init, validate, test, lint, diff, activate, show):
     policy.add_command(_command)

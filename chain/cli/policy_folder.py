@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from chain import bundles
+from chain import bundles, policylint
 from chain.cli import bundle
 from chain.cli.output import colour, json_option, paint, print_json, printable, wrapped
 from chain.policies import validated
@@ -56,6 +56,28 @@ def test(ctx: click.Context, folder: Path, labels: tuple[str, ...], *, as_json: 
     else:
         _print(ran)
     ctx.exit(1 if failed else 0)
+
+
+@click.command()
+@click.argument("folder", type=_FOLDER, metavar="DIR")
+@bundle.labels
+@json_option
+@click.pass_context
+def lint(ctx: click.Context, folder: Path, labels: tuple[str, ...], *, as_json: bool) -> None:
+    """Find rules in DIR that change no answer, or permit everything. Exit 1 if there is one.
+
+    What is tried are the requests that the rules mention, with their neighbours: a rule that none of them needs may
+    still matter for another.
+    """
+    remarks = policylint.lint(bundle.prepared(folder, labels))
+    if as_json:
+        print_json({"remarks": [one._asdict() for one in remarks]})
+    else:
+        for one in remarks:
+            click.echo(printable(f"{one.file}:{one.line}: {one.words}"))
+        if not remarks:
+            click.echo("every rule changes some answer, and none permits everything")
+    ctx.exit(1 if remarks else 0)
 
 
 def _print(ran: tuple[Ran, ...]) -> None:

@@ -153,7 +153,7 @@ class AsyncClient:
         heartbeat: float = HEARTBEAT,
     ) -> AsyncWatch[Told]:
         """Follow the ledger; as `Client.watch`."""
-        return self._follow(of_ledger(after, kinds, heartbeat, until_now=until_now))
+        return self._follow(of_ledger(after, kinds, heartbeat, until_now=until_now, timeout=self._timeout))
 
     def watch_chain(self, presented: Presented, *, heartbeat: float = HEARTBEAT) -> AsyncWatch[Stand]:
         """Follow how a chain stands; as `Client.watch_chain`."""

@@ -127,9 +127,12 @@ class Following(Generic[T]):
         return pause
 
 
-def of_ledger(after: int | None, kinds: Iterable[str], heartbeat: float, *, until_now: bool) -> Following[Told]:
-    """Follow the ledger."""
-    return Following(Watched(after, tuple(sorted(set(kinds))), None, until_now, heartbeat))
+def of_ledger(
+    after: int | None, kinds: Iterable[str], heartbeat: float, *, until_now: bool, timeout: float
+) -> Following[Told]:
+    """Follow the ledger; what ends with now is a question, and waits for a lost server no longer than one (seconds)."""
+    watched = Watched(after, tuple(sorted(set(kinds))), None, until_now, heartbeat)
+    return Following(watched, patience=timeout if until_now else PATIENCE)
 
 
 def of_chain(presented: Presented, heartbeat: float = HEARTBEAT, patience: float = math.inf) -> Following[Stand]:

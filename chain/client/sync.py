@@ -184,7 +184,7 @@ class Client:
             until_now: end once all up to now was told.
             heartbeat: seconds between the server's signs of life, 0.1 to 60.
         """
-        return self._follow(of_ledger(after, kinds, heartbeat, until_now=until_now))
+        return self._follow(of_ledger(after, kinds, heartbeat, until_now=until_now, timeout=self._timeout))
 
     def watch_chain(self, presented: Presented, *, heartbeat: float = HEARTBEAT) -> Watch[Stand]:
         """Follow how a chain stands: now, at every change, and to the end once it does not."""

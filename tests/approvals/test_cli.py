@@ -147,7 +147,7 @@ def test_a_refusal(place: Place) -> None:
     code, out, _ = place.run(*line)
     assert (code, out) == (0, "denied\n")
     assert place.check(n=place.asked)["reason"] == "approval_denied"
-    assert [one["id"] for one in place.json("approvals", "list", "--state", "denied")] == [request]
+    assert [one["id"] for one in place.json("approvals", "list", "--state", "denied")["approvals"]] == [request]
     assert "no such invoice" in place.run("approvals", "show", request)[1]
 
 
@@ -161,11 +161,11 @@ def test_an_emergency_stays_in_review(place: Place) -> None:
     assert code == 1
     assert request in out
     assert "the bank closes" in out
-    assert [one["id"] for one in place.json("approvals", "review", code=1)] == [request]
+    assert [one["id"] for one in place.json("approvals", "review", code=1)["approvals"]] == [request]
     sign = ("approvals", "sign-off", request, "--yes", "--key")
     assert place.json(*sign, place.key("ann"), code=1)["error"] == "approver_ineligible"
     assert place.json(*sign, place.key("ben"))["signed_off"]["approver"] == human("ben").id
-    assert place.json("approvals", "review") == []
+    assert place.json("approvals", "review") == {"approvals": []}
     shown = place.run("approvals", "show", request)[1]
     assert "review   an emergency; signed off by" in shown
 

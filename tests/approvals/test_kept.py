@@ -63,13 +63,14 @@ def test_people_speak_through_a_ledger_at_hand(tmp_path: Path) -> None:
     tokens: list[str] = []
     order = Issue(holder=ALICE.key, grant=mint.grant({"tools": TOOLS}), lifetime=600)
     decided()
-    ((code, found),) = [run("list", "--state", "pending")]
+    code, listed = run("list", "--state", "pending")
+    found = listed["approvals"]
     assert (code, len(found)) == (0, 1)  # type: ignore[arg-type]
     request = found[0]["id"]  # type: ignore[index]
     assert run("show", request)[1]["action"]["arguments"] == {"amount": 5}  # type: ignore[index]
     for name, state in (("ann", "pending"), ("ben", "approved")):
         key = key_file(tmp_path, name)
         assert run("approve", request, "--key", str(key), "--yes")[1]["state"] == state  # type: ignore[index]
-    assert run("review") == (0, [])
+    assert run("review") == (0, {"approvals": []})
     assert decided() == "ALLOW"
     assert decided() != "ALLOW"

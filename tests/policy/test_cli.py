@@ -43,9 +43,9 @@ def test_a_new_bundle_begins_with_the_one_that_ships(tmp_path: Path) -> None:
     again = policy("init", place)
     assert (again.code, "is not empty" in again.err) == (2, True)
     valid = policy("validate", place, "--json")
-    assert (valid.code, valid.json["cases"], len(valid.json["rules"])) == (0, 48, 17)
+    assert (valid.code, valid.json["cases"], len(valid.json["rules"])) == (0, 49, 17)
     tested = policy("test", place)
-    assert (tested.code, tested.out.splitlines()[-1]) == (0, "48 cases, all as they say")
+    assert (tested.code, tested.out.splitlines()[-1]) == (0, "49 cases, all as they say")
 
 
 def test_a_broken_bundle_is_told_with_its_place(tmp_path: Path) -> None:

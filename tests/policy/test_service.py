@@ -41,12 +41,12 @@ async def test_a_bundle_is_validated_tested_activated_shown_and_put_out_of_force
         with pytest.raises(NotFoundError, match="no policy is active"):
             await policies.get()
         found = await policies.validate(default())
-        assert (found.cases, len(found.rules)) == (48, 17)
+        assert (found.cases, len(found.rules)) == (49, 17)
         gate = next(rule for rule in found.rules if rule.id == "approval.critical")
         assert (gate.file, gate.effect, gate.threshold) == ("approvals.cedar", "forbid", 2)
         assert gate.note.startswith("A critical action")
         ran = await policies.test(default())
-        assert (len(ran), all(one.passed for one in ran)) == (48, True)
+        assert (len(ran), all(one.passed for one in ran)) == (49, True)
         assert (await asked(world, token)).policy == ""
         first = await policies.activate(default())
         decision = await asked(world, token)
