@@ -35,7 +35,14 @@ from chain.authority import Authority
 from chain.caller import Caller, Role, embedded
 from chain.catalog import Catalogue
 from chain.decision import Decision, Effect
-from chain.errors import ChainError, DeniedError, ExcessError, InvalidTokenError, UnreachableError
+from chain.errors import (
+    ApprovalRequiredError,
+    ChainError,
+    DeniedError,
+    ExcessError,
+    InvalidTokenError,
+    UnreachableError,
+)
 from chain.grant import Grant
 from chain.key import KeySigner, PublicKey, Signer
 from chain.order import Issue, Revoke
@@ -46,6 +53,7 @@ from chain.state import Settings
 from chain.token import Rules, Verifier
 
 __all__ = [
+    "ApprovalRequiredError",
     "Authority",
     "Caller",
     "Catalogue",

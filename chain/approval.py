@@ -49,7 +49,8 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
         arguments: all of them.
         target: system that the tool acts on; empty where unknown.
         amount: as decimal text with its currency, e.g. ``120.50 EUR``; empty where it moves none.
-        purpose, audience: as the request states them; empty where it does not.
+        purpose, audience, labels: as the request states them; empty where it does not.
+        classification: effective label of the data.
         root: digest of the chain's root, base64url.
         path: thumbprints of the holders, root first.
     """
@@ -61,6 +62,8 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     amount: str
     purpose: str
     audience: str
+    labels: tuple[str, ...]
+    classification: str
     root: str
     path: tuple[str, ...]
 
@@ -120,8 +123,7 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
         root_ends: seconds, when the chain's root ends: as long as that a refusal holds.
         created, expires: seconds.
         state: how it stands.
-        votes: what was said, oldest first; one a person, who may still refuse after having approved.
-        signed_off: who reviewed an emergency, and None while nobody has.
+        votes: what was said, oldest first, reviews too; one a person, who may still refuse after having approved.
         opened: revision of the record that opened it.
         revision: of the record that changed it last.
     """
@@ -140,7 +142,6 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     expires: int
     state: State = "pending"
     votes: tuple[Vote, ...] = ()
-    signed_off: Vote | None = None
     opened: int = 0
     revision: int = 0
 
@@ -162,6 +163,17 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     def emergency(self) -> bool:
         """Whether somebody broke the glass."""
         return any(vote.emergency for vote in self.votes)
+
+    @property
+    def signed_off(self) -> Vote | None:
+        """Who reviewed the emergencies that there were; None where there was none, or one came after the review."""
+        last = next((vote for vote in reversed(self.votes) if vote.emergency or vote.verdict == "sign_off"), None)
+        return None if last is None or last.emergency else last
+
+    @property
+    def refused_by(self) -> str:
+        """Who refused it; empty where nobody did."""
+        return next((vote.approver for vote in self.votes if vote.verdict == "deny"), "")
 
     @property
     def in_review(self) -> bool:
@@ -239,14 +251,7 @@ def word(
         raise ApprovalError("the action that is shown is not the one that the request names")
     try:
         said = Statement(
-            aud=audience,
-            binding=binding,
-            exp=int(now) + lifetime,
-            iat=int(now),
-            request=approval.id,
-            verdict=verdict,
-            emergency=emergency,
-            justification=justification or UNSET,
+            audience, binding, int(now) + lifetime, int(now), approval.id, verdict, emergency, justification or UNSET
         )
     except ValueError as error:
         raise ApprovalError(str(error)) from None

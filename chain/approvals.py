@@ -6,7 +6,7 @@ root lives; what was used is used. Raw arguments are kept only here, as long as 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from hashlib import sha256
 
 import msgspec
@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from chain.approval import Approval, State, Vote, missing
 from chain.ledger import StandingRow, Store
+from chain.waiting import Pays, Waiting
 
 APPROVAL = "approval"
 HOP = "approved_hop"
@@ -22,12 +23,20 @@ HOP = "approved_hop"
 KEPT = 24 * 3600
 """Seconds that a request can still be looked at once it is over."""
 
+KEPT_UNANSWERED = 15 * 60
+"""The same, of one that nobody said anything to: whoever floods the people must not fill the memory for a day."""
+
 
 class Approvals:
-    """Requests by id, and the latest one by action. Changed by the ledger's writer alone."""
+    """Requests by id, and the latest one by action. Changed by the ledger's writer alone.
 
-    def __init__(self, store: Store) -> None:
-        """Read what a restart must know."""
+    Attributes:
+        waiting: those that are open, and to whom they count.
+    """
+
+    def __init__(self, store: Store, pays: Pays) -> None:
+        """Read what a restart must know; `pays` tells to whom a request counts."""
+        self.waiting = Waiting(pays)
         self._by_id: dict[str, Approval] = {}
         self._latest: dict[str, str] = {}
         self._roots: dict[str, int] = {}
@@ -52,12 +61,6 @@ class Approvals:
     def all(self) -> list[Approval]:
         """Return every request that is remembered, newest first."""
         return sorted(self._by_id.values(), key=lambda approval: -approval.opened)
-
-    def waiting(self, now: float) -> Iterator[str]:
-        """Yield the thumbprint of whoever asked, for each request that waits for people."""
-        for approval in list(self._by_id.values()):
-            if approval.at(now).state == "pending":
-                yield approval.holder
 
     def approved(self, digest: bytes) -> bool:
         """Tell whether people approved a hop when it was made."""
@@ -92,8 +95,8 @@ class Approvals:
         return self.put(replace(approval, votes=(*approval.votes, vote), state=state, revision=revision))
 
     def sign_off(self, approval: Approval, vote: Vote, revision: int) -> StandingRow:
-        """Note that somebody else reviewed an emergency (writer only)."""
-        return self.put(replace(approval, signed_off=vote, revision=revision))
+        """Note that somebody else reviewed the emergencies that there were (writer only)."""
+        return self.put(replace(approval, votes=(*approval.votes, vote), revision=revision))
 
     def consume(self, approval: Approval, revision: int) -> StandingRow:
         """Use an approval up (writer only)."""
@@ -117,6 +120,7 @@ class Approvals:
 
     def sweep(self, now: float) -> None:
         """Forget what nobody can look at any more (writer only)."""
+        self.waiting.sweep(now)
         for approval in [one for one in self._by_id.values() if 0 < _kept_until(one) <= now]:
             self._forget(approval)
         for digest in [digest for digest, ends in self._hops.items() if ends <= now]:
@@ -124,6 +128,7 @@ class Approvals:
 
     def _forget(self, approval: Approval) -> None:
         del self._by_id[approval.id]
+        self.waiting.drop(approval.id)
         if self._latest.get(approval.binding) == approval.id:
             del self._latest[approval.binding]
         root = approval.action.root
@@ -137,6 +142,7 @@ class Approvals:
             self._roots[root] = self._roots.get(root, 0) + 1
             self._latest[approval.binding] = approval.id
         self._by_id[approval.id] = approval
+        self.waiting.put(approval)
 
 
 def _kept_until(approval: Approval) -> int:
@@ -144,4 +150,4 @@ def _kept_until(approval: Approval) -> int:
     if approval.in_review:
         return 0
     over = approval.root_ends if approval.state == "denied" else approval.expires
-    return max(over, approval.expires) + KEPT
+    return max(over, approval.expires) + (KEPT if approval.votes else KEPT_UNANSWERED)

@@ -1,7 +1,8 @@
 """What approvers do: look at what is asked, say yes or no, and sign off what was done in an emergency.
 
 The law of this file: a word counts only where it is signed by a person's own key, for this request, this action and
-this authority. A word that does not count is refused and recorded, and changes nothing.
+this authority. A word that does not count is refused and recorded, and changes nothing. Nobody reviews what he had a
+part in, nor has a part in what he reviewed; and nothing is reviewed before it is over.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 
 import msgspec
+from msgspec.structs import replace
 
 from chain import approval as approvals
 from chain import records
@@ -22,7 +24,9 @@ from chain.errors import ApprovalError, ChainError, ForbiddenError, NotFoundErro
 from chain.key import PublicKey
 from chain.live import Live
 from chain.once import Once
+from chain.pending import then
 from chain.reason import Reason
+from chain.search import EVERY, Found, Search, find
 from chain.state import EMERGENCY_LIFETIME
 from chain.writing import Writing
 
@@ -36,7 +40,7 @@ class Approving:
         self._audience = audience
 
     def find(self, caller: Caller, state: State | None = None, *, in_review: bool = False) -> list[Approval]:
-        """Return requests, newest first.
+        """Return all requests, newest first.
 
         Args:
             caller: an approver, auditor or operator.
@@ -46,10 +50,28 @@ class Approving:
         Raises:
             ForbiddenError: the caller may not look at them.
         """
+        found: list[Approval] = []
+        search = Search(state, in_review)
+        while True:
+            page = self.page(caller, search)
+            found += page.approvals
+            if not page.next:
+                return found
+            search = search._replace(page=page.next)
+
+    def page(self, caller: Caller, search: Search = EVERY) -> Found:
+        """Return one page of requests, newest first.
+
+        Args:
+            caller: an approver, auditor or operator.
+            search: which, and where to go on.
+
+        Raises:
+            InvalidRequestError: a cursor of another search, or a limit out of bounds.
+            ForbiddenError: the caller may not look at them.
+        """
         caller.require("ListApprovals")
-        now = self._desk.clock()
-        found = (one.at(now) for one in self._desk.live.approvals.all())
-        return [one for one in found if state in (None, one.state) and (one.in_review or not in_review)]
+        return find(self._desk.live.approvals.all(), search, self._desk.clock())
 
     def get(self, caller: Caller, name: str) -> Approval:
         """Return one request with the whole action.
@@ -92,7 +114,19 @@ class Approving:
             said = approvals.read(statement, key)
         except ApprovalError as error:
             return self._desk.change(_refusing(error, "", key, caller), idempotent, Approval)
-        return self._desk.change(_resolving(said, statement, key, caller, self._audience), idempotent, Approval)
+        compose = _resolving(said, statement, key, caller, self._audience)
+        return then(self._desk.change(compose, idempotent, Approval), self._whole, _raising)
+
+    def _whole(self, told: Approval) -> Approval:
+        """Return a reply with the arguments of its action, which are kept beside the request and nowhere else."""
+        found = self._desk.live.approvals.get(told.id)
+        if found is None:
+            raise NotFoundError(f"the request for approval `{told.id}` was forgotten")
+        return replace(told, action=found.action)
+
+
+def _raising(error: Exception) -> Approval:
+    raise error
 
 
 def _resolving(said: Statement, text: str, key: PublicKey, caller: Caller, audience: str) -> Compose:
@@ -116,7 +150,7 @@ def _resolving(said: Statement, text: str, key: PublicKey, caller: Caller, audie
         after = msgspec.json.decode(row.body, type=Approval).at(now)
         writing.record("approval_resolved", records.approval_resolved(asked, vote, after.state, text, key, caller.name))
         writing.stand(row)
-        return msgspec.json.encode(after)
+        return msgspec.json.encode(replace(after, action=replace(after.action, arguments={})))
 
     return compose
 
@@ -157,13 +191,30 @@ def _vote(asked: Approval, said: Statement, key: PublicKey, writing: Writing) ->
         justification=said.justification if isinstance(said.justification, str) else "",
     )
     if said.verdict == "sign_off":
-        if not asked.in_review:
-            raise ApprovalError("nothing waits to be signed off here", Reason.REQUEST_CLOSED)
+        if not asked.in_review or _glass_is_open(asked, now):
+            when = " before the emergency was used, or is over" if asked.in_review else ""
+            raise ApprovalError(f"nothing waits to be signed off here{when}", Reason.REQUEST_CLOSED)
     elif asked.state not in ("pending", "approved"):
         raise ApprovalError(f"the request is {asked.state}", Reason.REQUEST_CLOSED)
     why = barred(asked, key.thumbprint, vote, _parties(asked, live), live, now)
-    if why is None and said.verdict != "deny" and any(one.approver == vote.approver for one in asked.votes):
+    if why is None and _spoke(asked, vote):
         why = f"`{vote.approver}` has spoken already"
     if why is not None:
         raise ApprovalError(why, Reason.APPROVER_INELIGIBLE)
     return vote
+
+
+def _glass_is_open(asked: Approval, now: float) -> bool:
+    """Tell whether an emergency may still be used: there is nothing to be reviewed yet."""
+    return asked.state in ("pending", "approved") and any(vote.emergency for vote in asked.standing(now))
+
+
+def _spoke(asked: Approval, vote: Vote) -> bool:
+    """Tell whether a person said something before that leaves no room for this word.
+
+    Whoever spoke may still refuse, which only stops; whoever reviewed may review again what came since.
+    """
+    if vote.verdict == "deny":
+        return False
+    said = (one.verdict for one in asked.votes if one.approver == vote.approver)
+    return any(vote.verdict == "approve" or verdict != "sign_off" for verdict in said)

@@ -29,9 +29,10 @@ from chain.principal import Principal
 from chain.request import Request
 from chain.roots import Roots
 from chain.signal import Transmitter
-from chain.simulate import Hypothesis, Simulation
+from chain.simulate import Simulation
 from chain.state import Settings
 from chain.steering import Steering
+from chain.supposed import Hypothesis
 from chain.token import Verifier
 from chain.view import Delegated, Enrolled, Page, Query, Revoked
 from chain.watching import Watching

@@ -19,6 +19,7 @@ from chain.check import check
 from chain.decision import Awaited, Decision, Effect, Finding, decided
 from chain.delegation import Chain
 from chain.errors import StoreError
+from chain.explain import told_to
 from chain.ledger import Durability, Store
 from chain.live import Live
 from chain.reason import Reason
@@ -70,13 +71,18 @@ class Asked:
     def told(self, caller: Caller) -> Decision | None:
         """Return the decision as this caller may see it.
 
-        An agent that only names a chain and proves nothing does not learn what it grants.
+        An agent that only names a chain and proves nothing does not learn what it grants, and no agent learns the
+        rules that speak on hops of others.
         """
         decision = self.decision
-        if decision is None or not (self.named and caller.only_agent):
+        if decision is None or not caller.only_agent:
             return decision
         unproven = any(finding.reason in UNPROVEN for finding in decision.findings)
-        return decision.without_details() if unproven else decision
+        if self.named and unproven:
+            return decision.without_details()
+        holders = [] if self.chain is None else [hop.holder for hop in self.chain.hops]
+        shown = caller.holder if unproven or not holders else holders[-1]  # whose proof came with the call
+        return told_to(shown, decision, holders)
 
     @property
     def garbage(self) -> bool:
@@ -140,8 +146,9 @@ class Deciding:
         body = records.decided(decision, item.request, self._caller, item.tool, item.chain, holder, verdict)
         writing.record("decided", body)
         writing.fan_out()
-        if verdict is not None and verdict.proven and item.chain is not None and not _held(findings):
-            writing.pace(item.chain.leaf.holder, denied=decision.effect is Effect.DENY and decision.enforced)
+        if verdict is not None and verdict.proven and item.chain is not None:
+            denied = decision.effect is Effect.DENY and decision.enforced
+            writing.pace(item.chain, findings, denied=denied)
         return decision
 
     def _answer(self, item: Asked, chain: Chain, writing: Writing) -> Verdict:
@@ -180,17 +187,6 @@ class Deciding:
         if verdict.decision.effect is not Effect.APPROVAL_REQUIRED:
             return None
         return writing.ask_people(item.chain, verdict.want, item.chain.leaf.holder)
-
-
-_STOPPED = frozenset({Reason.SUSPENDED, Reason.QUARANTINED})
-
-
-def _held(findings: Sequence[Finding]) -> bool:
-    """Tell whether a holder of the chain is held back already: what that refuses is not counted against it."""
-    return any(
-        finding.reason is Reason.RATE_LIMITED or (finding.reason in _STOPPED and finding.hop is not None)
-        for finding in findings
-    )
 
 
 def _uses_up(chain: Chain | None, live: Live) -> bool:

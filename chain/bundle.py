@@ -1,29 +1,30 @@
 """A policy bundle: what it must be before anybody can activate it.
 
-The law of this file: a bundle is taken whole or not at all. Every policy has an `@id` of its own, validates strictly
-against the bundle's schema, and the schema fits every request that this program will ever build. Its digest is that
-of its files, byte for byte.
+The law of this file: a bundle is taken whole or not at all. Nothing reaches a parser that was not counted before
+(chain/bounds.py). Every policy has an `@id` of its own, validates strictly against the bundle's schema, and the schema
+fits every request that this program will ever build. Its digest is that of its files, byte for byte.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 
 import cedarpy
 from pydantic import ValidationError
 
-from chain import jcs
+from chain import bounds, jcs, strangetoml, tree
 from chain.base64url import b64encode
 from chain.catalog import Catalogue
 from chain.decision import Obligation
 from chain.errors import PolicyError, clip
-from chain.statement import faulty, statements
+from chain.statement import Statement, faulty, statements
+
+T = TypeVar("T")
 
 SCHEMA = "schema.cedarschema"
 CATALOGUE = "catalogue.toml"
@@ -56,7 +57,8 @@ class Rule:
         actions: the questions that it can be about.
         threshold: people that it asks for instead of refusing (`@approval`); 0 where it is no gate.
         obligation: what its permission demands, if anything.
-        body: Cedar's JSON form.
+        text: as written, with its semicolon: what is enforced.
+        body: the same in Cedar's JSON form.
         note: `@description`, for people.
     """
 
@@ -67,7 +69,8 @@ class Rule:
     actions: frozenset[str]
     threshold: int
     obligation: Obligation | None
-    body: dict[str, Any]
+    text: str
+    body: dict[str, Any] = field(compare=False)
     note: str
 
 
@@ -102,11 +105,9 @@ def load(files: Mapping[str, str]) -> Bundle:
         PolicyError: with file, position and policy id of everything that is wrong, the first few.
     """
     _require_shape(files)
-    try:
-        schema = cedarpy.Schema.from_str(files[SCHEMA])
-    except ValueError as error:
-        raise PolicyError(f"{SCHEMA}: {clip(str(error))}") from None
-    heads = _Heads(schema)
+    bounds.schema(SCHEMA, files[SCHEMA])
+    schema = engine(SCHEMA, lambda: cedarpy.Schema.from_str(files[SCHEMA]))
+    heads = engine(SCHEMA, lambda: _Heads(schema))
     rules: dict[str, Rule] = {}
     for name in sorted(files):
         if name.endswith(SUFFIX):
@@ -145,48 +146,72 @@ def _size(file: tuple[str, str]) -> int:
         raise PolicyError(f"{file[0]}: holds half a character") from None
 
 
-def _rules(file: str, text: str, schema: cedarpy.Schema, heads: _Heads) -> Iterable[Rule]:
+def engine(where: str | Callable[[str], str], call: Callable[[], T]) -> T:
+    """Call the policy engine, and tell whatever it says against it as an error with its place.
+
+    Args:
+        where: the place, or what finds it by the engine's words.
+        call: does it.
+
+    Raises:
+        PolicyError: it does not take what it was given.
+    """
     try:
-        parsed = json.loads(cedarpy.policies_to_json_str(text))
-    except ValueError as error:
-        line = faulty(text, cedarpy.policies_to_json_str, str(error))
-        raise PolicyError(f"{file}:{line}: {clip(str(error))}") from None
-    lines = {f"policy{number}": found.line for number, found in enumerate(statements(text))}
-    for key in parsed["templates"]:
-        raise PolicyError(f"{file}:{lines.get(key, 1)}: templates are not taken, since nobody would link them")
-    bodies = sorted(parsed["staticPolicies"].items(), key=lambda item: lines.get(item[0], 0))
-    named = {key: _rule(file, lines.get(key, 1), body, heads) for key, body in bodies}
-    result = cedarpy.validate_policies(text, schema)
-    if not result.validation_passed:
-        faults = [_fault(named, error) for error in result.errors[:4]]
-        raise PolicyError("; ".join(faults) or f"{file}: does not validate")
-    for rule in named.values():
+        return call()
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - a panic of the engine is no Exception
+        place = where if isinstance(where, str) else where(str(error))
+        raise PolicyError(f"{place}: {clip(str(error))}") from None
+
+
+def _rules(file: str, text: str, schema: cedarpy.Schema, heads: _Heads) -> Iterable[Rule]:
+    """Yield the rules of a file. Each is parsed alone, so that what is enforced under its id is its own text."""
+    bounds.policies(file, text)
+    for statement in statements(text):
+        rule = _rule(file, statement, _body(file, statement), heads)
+        where = f"{file}:{rule.line}: `{rule.id}`"
+        result = engine(where, lambda rule=rule: cedarpy.validate_policies(rule.text, schema))  # type: ignore[misc]
+        if not result.validation_passed:
+            raise PolicyError("; ".join(f"{where}: {_fault(error)}" for error in result.errors[:4]) or where)
         if not rule.actions:
-            raise PolicyError(f"{file}:{rule.line}: `{rule.id}` is about no question that is ever asked")
-    return named.values()
+            raise PolicyError(f"{where} is about no question that is ever asked")
+        yield rule
 
 
-def _fault(named: Mapping[str, Rule], error: Any) -> str:  # noqa: ANN401 - cedarpy's error, which is not typed
-    key = str(error.policy_id)
-    words = clip(re.sub(rf"for policy `{re.escape(key)}`,? ?", "", str(error.error)), 200)
-    rule = named.get(key)
-    return words if rule is None else f"{rule.file}:{rule.line}: `{rule.id}`: {words}"
+def _body(file: str, statement: Statement) -> dict[str, Any]:
+    """Return a statement in Cedar's JSON form."""
+    text = engine(
+        lambda error: f"{file}:{faulty(statement, error)}", lambda: cedarpy.policies_to_json_str(statement.text)
+    )
+    found: dict[str, Any] = tree.parse(text)
+    if found["templates"]:
+        raise PolicyError(f"{file}:{statement.line}: templates are not taken, since nobody would link them")
+    if len(found["staticPolicies"]) != 1:
+        raise PolicyError(f"{file}:{statement.line}: is not one policy")
+    body: dict[str, Any] = found["staticPolicies"]["policy0"]
+    return body
 
 
-def _rule(file: str, line: int, body: dict[str, Any], heads: _Heads) -> Rule:
-    annotations = body.get("annotations", {})
+def _fault(error: Any) -> str:  # noqa: ANN401 - cedarpy's error, which is not typed
+    return clip(re.sub(rf"for policy `{re.escape(str(error.policy_id))}`,? ?", "", str(error.error)), 200)
+
+
+def _rule(file: str, statement: Statement, body: dict[str, Any], heads: _Heads) -> Rule:
+    line, annotations = statement.line, body.get("annotations", {})
     name = annotations.get("id")
     if not isinstance(name, str) or not _ID.fullmatch(name):
         raise PolicyError(f'{file}:{line}: every policy needs an `@id("…")` of letters, digits and ._:/-')
-    actions = heads.about(body["action"])
+    where, actions = f"{file}:{line}: `{name}`", engine(f"{file}:{line}", lambda: heads.about(body["action"]))
     return Rule(
         id=name,
         file=file,
         line=line,
         effect=body["effect"],
         actions=actions,
-        threshold=_threshold(f"{file}:{line}: `{name}`", body["effect"], annotations, actions),
-        obligation=_obligation(f"{file}:{line}: `{name}`", body["effect"], annotations, actions),
+        threshold=_threshold(where, body["effect"], annotations, actions),
+        obligation=_obligation(where, body["effect"], annotations, actions),
+        text=statement.text,
         body=body,
         note=str(annotations.get("description") or ""),
     )
@@ -255,6 +280,6 @@ def _catalogue(text: str | None) -> Catalogue | None:
     if text is None:
         return None
     try:
-        return Catalogue.model_validate(tomllib.loads(text))
-    except (tomllib.TOMLDecodeError, ValidationError) as error:
+        return Catalogue.model_validate(strangetoml.loads(CATALOGUE, text))
+    except ValidationError as error:
         raise PolicyError(f"{CATALOGUE}: {clip(str(error))}") from None

@@ -53,7 +53,7 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "Resume": frozenset({Role.OPERATOR}),
     "ListSuspensions": _OVERSEERS,
     "ReportSignal": frozenset({Role.OPERATOR}),
-    "Watch": _READERS,
+    "Watch": _READERS | {Role.APPROVER},
     "GetRevision": _READERS | {Role.APPROVER},
     "GetStatusList": _READERS,
     "GetServerInfo": _READERS | {Role.APPROVER},

@@ -121,14 +121,19 @@ class Case:
     Attributes:
         chain, request, state, now: what is decided.
         tool: what the catalogue says.
-        findings: so far.
+        findings: so far, of `against_it` in all.
+        leans: whether a rule permits it only for the sake of the people who approved.
+        unproven: whether the caller was asked to show that it is the holder, and did not.
         nonce, proven, spends, used, want, rules, obligations: of the verdict.
         demands: gates of the policy that hold the call back.
         handover: whether it is the chain's last hop itself that is asked about, and not a call under it.
     """
 
     nonce: Nonce | None = None
+    against_it = 0
     proven = False
+    unproven = False
+    leans = False
     spends: tuple[Spend, ...] = ()
     used: Approval | None = None
     want: Want | None = None
@@ -146,9 +151,20 @@ class Case:
         self.demands: list[Demand] = []
 
     def against(self, reason: Reason, hop: int | None, detail: str) -> None:
-        """Add a finding; beyond `MAX_FINDINGS` one more says nothing new."""
-        if len(self.findings) < MAX_FINDINGS:
-            self.findings.append(Finding(reason=reason, hop=hop, detail=clip(detail)))
+        """Add a finding.
+
+        Beyond `MAX_FINDINGS` one more of a reason that is there already says nothing new. The first of a reason always
+        stands: nobody can fill the list with what is harmless, and so keep out what is not.
+        """
+        self.against_it += 1
+        findings = self.findings
+        if len(findings) >= MAX_FINDINGS:
+            reasons = [finding.reason for finding in findings]
+            if reason in reasons:
+                return
+            again = max(place for place, known in enumerate(reasons) if known in reasons[:place])
+            del findings[again]
+        findings.append(Finding(reason=reason, hop=hop, detail=clip(detail)))
 
     def verdict(self) -> Verdict:
         """Return what came of it."""
@@ -229,6 +245,8 @@ class Case:
             amount=self.money,
             purpose=request.purpose or "",
             audience=request.audience or "",
+            labels=request.labels,
+            classification=self.state.settings.labels[self.label],
             root=self.root,
             path=approvals.path(self.chain),
         )

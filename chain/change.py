@@ -19,7 +19,15 @@ from chain.caller import Caller, Role
 from chain.case import Case, Verdict
 from chain.decision import Effect, Finding, denied
 from chain.delegation import Chain
-from chain.errors import ChainError, DeniedError, ExcessError, ForbiddenError, InvalidTokenError
+from chain.errors import (
+    ChainError,
+    DeniedError,
+    ExcessError,
+    ForbiddenError,
+    InvalidRequestError,
+    InvalidTokenError,
+    ResourceExhaustedError,
+)
 from chain.grant import Grant
 from chain.key import PublicKey
 from chain.live import Live
@@ -28,6 +36,7 @@ from chain.principal import Principal
 from chain.proof import DELEGATE
 from chain.reason import Reason
 from chain.request import Request
+from chain.roster import MAX_UNDER
 from chain.row import EnrolmentRow, RevocationRow
 from chain.statuslist import Reference
 from chain.view import Delegated, Enrolled, Struck
@@ -85,8 +94,8 @@ def delegating(parent: Chain, chain: Chain, tokens: Sequence[str], request: Requ
     """
 
     def compose(writing: Writing) -> bytes | ChainError:
-        findings = list(_standing(chain, request, writing))
-        findings += _holding(parent, request, writing) or _crowded(parent, writing)
+        unproven = _holding(parent, request, writing)
+        findings = [*_standing(chain, request, writing), *(unproven or _paced(parent, writing))]
         verdict = None if findings else _handover(chain, writing)
         if verdict is not None:
             findings += verdict.findings
@@ -94,10 +103,14 @@ def delegating(parent: Chain, chain: Chain, tokens: Sequence[str], request: Requ
         if clash is not None:
             findings.append(clash)
         if findings:
-            return _refuse("Delegate", chain.leaf.id, parent, findings, writing, caller, verdict, chain)
+            error = _refuse("Delegate", chain.leaf.id, parent, findings, writing, caller, verdict, chain)
+            if not unproven:
+                writing.pace(parent, findings, denied=error.decision.effect is Effect.DENY)
+            return error
         revision = writing.revision - 1
         _approved(chain, verdict, writing)
         writing.fan_out()
+        writing.pace(parent, (), denied=False)
         return _encode(Delegated.of(chain, tokens[-1], revision))
 
     return compose
@@ -153,25 +166,51 @@ def enrolling(key: PublicKey, principal: Principal, caller: Caller, audience: st
     """
 
     def compose(writing: Writing) -> bytes | ChainError:
-        if Role.OPERATOR not in caller.roles:
-            own = caller.holder or ""
-            above = writing.live.principal(own)
-            if above is None or not above.may_enrol(principal, own):
-                return ForbiddenError("an agent enrols workers under its own id, with its own owner")
-            if writing.live.principal(key.thumbprint) is not None:
-                return ForbiddenError("the key is enrolled already")
-            if (stopped := next(_held(own, writing), None)) is not None:
-                return DeniedError(denied(stopped, at=writing.at.now))
-            try:
-                enrolment.require(proof_text, key, principal.id, own, audience=audience, now=writing.at.now)
-            except DeniedError as error:
-                return error
+        fault = _misplaced(key, principal, writing.live)
+        if fault is None and Role.OPERATOR not in caller.roles:
+            fault = _not_its_worker(key, principal, caller.holder or "", audience, proof_text, writing)
+        if fault is not None:
+            return fault
         revision = writing.record("enrolled", records.enrolled(key.thumbprint, principal, caller.name))
         body = writing.live.enrol(key.thumbprint, principal)
         writing.write.enrolments.append(EnrolmentRow(key.thumbprint, body, revision))
         return _encode(Enrolled(key.thumbprint, principal.id, revision))
 
     return compose
+
+
+def _misplaced(key: PublicKey, principal: Principal, live: Live) -> ChainError | None:
+    """Return why nobody can work in that place: under itself, or further down than every call walks up."""
+    if principal.under is None:
+        return None
+    above = live.roster.line(principal.under)
+    if key.thumbprint in (principal.under, *(one.under for one in above)):
+        return InvalidRequestError("nobody works under itself")
+    if len(above) >= MAX_UNDER:
+        return InvalidRequestError(f"workers work at most {MAX_UNDER - 1} steps under the agent at the top")
+    return None
+
+
+def _not_its_worker(
+    key: PublicKey, principal: Principal, own: str, audience: str, proof_text: str | None, writing: Writing
+) -> ChainError | None:
+    """Return why the agent that holds the key `own` does not enrol this worker, or None."""
+    live = writing.live
+    above = live.principal(own)
+    if above is None or not above.may_enrol(principal, own):
+        return ForbiddenError("an agent enrols workers under its own id, with its own owner")
+    if live.principal(key.thumbprint) is not None:
+        return ForbiddenError("the key is enrolled already")
+    if (stopped := next(_held(own, writing), None)) is not None:
+        return DeniedError(denied(stopped, at=writing.at.now))
+    try:
+        enrolment.require(proof_text, key, principal.id, own, audience=audience, now=writing.at.now)
+    except DeniedError as error:
+        return error
+    most = live.settings.max_workers
+    if sum(("holder", one) not in live.controls.struck for one in live.roster.colleagues(own)) >= most:
+        return ResourceExhaustedError(f"the agent at the top has {most} workers, and may have no more")
+    return None
 
 
 def own(tool: str, arguments: dict[str, str], audience: str, proof_text: str | None, caller: Caller) -> Request:
@@ -182,8 +221,9 @@ def own(tool: str, arguments: dict[str, str], audience: str, proof_text: str | N
 def _held(holder: str, writing: Writing) -> Iterator[Finding]:
     """Yield what keeps an agent from enrolling anybody: to make workers is no read."""
     live, now = writing.live, writing.at.now
-    if ("holder", holder) in live.controls.struck:
-        yield Finding(reason=Reason.REVOKED, hop=None, detail="all that the agent holds was revoked")
+    line = (holder, *(one.under for one in live.roster.line(holder) if one.under is not None))
+    if not live.controls.struck.isdisjoint(("holder", key) for key in line):
+        yield Finding(reason=Reason.REVOKED, hop=None, detail="all that it holds was revoked, or what it works under")
     for one in (*live.controls.around(None, None), *live.stopped(holder, now)):
         if one.at(now):
             reason = Reason.SUSPENDED if one.mode == "suspended" else Reason.QUARANTINED
@@ -200,14 +240,14 @@ def _holding(chain: Chain, request: Request, writing: Writing) -> tuple[Finding,
     return verdict.findings
 
 
-def _crowded(parent: Chain, writing: Writing) -> tuple[Finding, ...]:
-    """Say where a holder that was proven has made as many hops as it may have under way."""
-    leaf, live = parent.leaf, writing.live
-    wait = live.pace.crowded(live.actor(leaf.holder), writing.at.now)
-    if wait <= 0:
-        return ()
-    detail = f"too many of its delegations have not ended; again in {ceil(wait)} s"
-    return (Finding(reason=Reason.RATE_LIMITED, hop=leaf.hop, detail=detail),)
+def _paced(parent: Chain, writing: Writing) -> tuple[Finding, ...]:
+    """Say where a holder that was proven asks too often, or has made as many hops as it may have under way."""
+    wait = writing.live.rested(parent, writing.at.now)
+    if wait > 0:
+        detail = f"too many calls; again in {ceil(wait)} s"
+        return (Finding(reason=Reason.RATE_LIMITED, hop=parent.leaf.hop, detail=detail),)
+    crowd = writing.crowded(parent.hops)
+    return () if crowd is None else (crowd,)
 
 
 def _handover(chain: Chain, writing: Writing) -> Verdict:
@@ -221,7 +261,7 @@ def _handover(chain: Chain, writing: Writing) -> Verdict:
         "holder": leaf.holder,
         "grant": msgspec.to_builtins(Grant(tools=leaf.grant.tools, limits=leaf.grant.limits)),
         "max_depth": leaf.claims.del_max_depth,
-        "lifetime": leaf.exp - leaf.iat,
+        **_life(chain),
         "audience": sorted(leaf.audience or ()),
     }
     if not leaf.hop:
@@ -231,6 +271,14 @@ def _handover(chain: Chain, writing: Writing) -> Verdict:
     for question in (checks.revoked, checks.suspended, ruling.handover, ruling.approval):
         question(case)
     return case.verdict()
+
+
+def _life(chain: Chain) -> dict[str, int]:
+    """Return how long a hop lives; one that ends with its parent is cut shorter each time that it is signed anew."""
+    leaf = chain.leaf
+    if leaf.hop and leaf.exp == chain.hops[-2].exp:
+        return {"until": leaf.exp}
+    return {"lifetime": leaf.exp - leaf.iat}
 
 
 def _approved(chain: Chain, verdict: Verdict | None, writing: Writing) -> None:
@@ -251,7 +299,7 @@ def _refuse(
     caller: Caller,
     verdict: Verdict | None = None,
     whole: Chain | None = None,
-) -> ChainError:
+) -> DeniedError:
     """Record a change that is not made, ask people where they could still permit it, and return its error.
 
     Args:
@@ -268,4 +316,4 @@ def _refuse(
         awaits = writing.ask_people(whole or chain, verdict.want, asker)
         decision = decision.model_copy(update={"awaits": awaits})
     writing.record("refused", records.refused(what, target, chain, decision.reason, decision.hop, caller.name))
-    return DeniedError(decision)
+    return decision.error()

@@ -106,7 +106,7 @@ def _refuse_argument(case: Case, hop: Delegation, name: str, value: object) -> N
 
 def holder(case: Case) -> None:
     """The caller is the leaf's holder: by the channel, or by a proof for exactly this call (I6)."""
-    leaf, request, before = case.chain.leaf, case.request, len(case.findings)
+    leaf, request, before = case.chain.leaf, case.request, case.against_it
     if leaf.key is None or leaf.claims.cnf.extended:
         case.against(Reason.HOLDER_MISMATCH, leaf.hop, "bound to a certificate or SPIFFE id that nothing here proves")
     elif request.proof is not None:
@@ -117,7 +117,8 @@ def holder(case: Case) -> None:
         case.against(Reason.HOLDER_MISMATCH, leaf.hop, "the channel proves another key than the leaf's")
     elif case.tool.action_class != "read":
         _single_use(case)
-    case.proven = len(case.findings) == before
+    case.proven = case.against_it == before
+    case.unproven = not case.proven
 
 
 def _proof(case: Case, text: str, key: PublicKey) -> None:
@@ -193,7 +194,7 @@ def _stopped(case: Case, suspension: Suspension, hop: int | None) -> None:
 
 def rate(case: Case) -> None:
     """The leaf's holder asks no more often than it may."""
-    wait = case.state.rested(case.chain.leaf.holder, case.now)
+    wait = case.state.rested(case.chain, case.now)
     if wait > 0:
         case.against(Reason.RATE_LIMITED, case.chain.leaf.hop, f"too many calls; again in {ceil(wait)} s")
 

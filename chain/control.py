@@ -18,7 +18,7 @@ from chain.base64url import b64encode
 from chain.delegation import Chain
 from chain.expiry import Expiry
 from chain.ledger import StandingRow, Store
-from chain.principal import Principal, parse_id
+from chain.principal import Principal, ancestors, parse_id
 
 Scope: TypeAlias = Literal["agent", "trust_domain", "task", "tool", "everything"]
 """What a suspension is about. An agent is named by its id, and stands for its workers too; one whose key nobody
@@ -36,8 +36,9 @@ class Named(NamedTuple):
 
     Attributes:
         kind: what kind of name.
-        name: of a holder, the thumbprint of its key, or a principal's id: then every key enrolled for it now; of a
-            key, its thumbprint.
+        name: of a holder, the thumbprint of its key: then that and every key enrolled under it, and so on; or a
+            principal's id: then every key that is enrolled now for it, or for anybody who works under it. Of a key, its
+            thumbprint.
     """
 
     kind: Strike
@@ -125,14 +126,18 @@ class Heard(msgspec.Struct, frozen=True):
     Attributes:
         event: digest of its token's signing input, base64url.
         until: seconds.
-        principals: whom it was about.
+        principals: whom it was about, the first of them.
         revision: of the record.
+        count: of the principals in all.
+        late: whether it changed nothing, because something newer was known.
     """
 
     event: str
     until: int
     principals: tuple[str, ...]
     revision: int
+    count: int = 0
+    late: bool = False
 
 
 class Party(NamedTuple):
@@ -240,16 +245,24 @@ class Controls:
         if principal is None or not self.standings:
             return ORDINARY
         own = self.standings.get(principal.id, ORDINARY)
-        names = [name for one in (principal, *above) for name in (one.id, *_above(one.id))]
+        names = [name for one in (principal, *above) for name in (one.id, *ancestors(one.id))]
         risks = [self.standings[name].risk for name in names if name in self.standings]
         return msgspec.structs.replace(own, risk=max(risks, key=RISKS.index, default=own.risk))
 
-    def over(self, principal: Principal) -> Iterator[Suspension]:
-        """Yield what stops a principal: itself, an agent that it works under, its trust domain."""
+    def over(self, thumbprint: str, line: Iterable[Principal]) -> Iterator[Suspension]:
+        """Yield what stops whoever holds a key: itself, an agent that it works under, a trust domain of theirs.
+
+        Args:
+            thumbprint: of the key.
+            line: who holds it, and who enrolled it, nearest first (`chain.roster.line`).
+        """
         found = self.suspensions
-        for key in _keys(principal.id):
-            if (suspension := found.get(key)) is not None:
-                yield suspension
+        if (suspension := found.get(("agent", thumbprint))) is not None:
+            yield suspension
+        for principal in line:
+            for name in _names(principal):
+                if (suspension := found.get(name)) is not None:
+                    yield suspension
 
     def around(self, task: str | None, tool: str | None) -> Iterator[Suspension]:
         """Yield what stops a call whoever makes it: everything, its task, its tool."""
@@ -278,18 +291,14 @@ def signal_name(issuer: str, jti: str) -> str:
     return b64encode(sha256(msgspec.json.encode((issuer, jti))).digest())
 
 
+def _names(principal: Principal) -> Iterator[tuple[str, str]]:
+    """Yield scope and name of all that stops a principal: its id and those above, and the key that enrolled it."""
+    yield from _keys(principal.id)
+    if principal.under is not None:
+        yield "agent", principal.under
+
+
 @lru_cache(maxsize=16_384)
 def _keys(name: str) -> tuple[tuple[str, str], ...]:
     """Return scope and name of all that stops a principal of that id; every hop of every call is asked."""
-    return (*(("agent", one) for one in (name, *_above(name))), ("trust_domain", parse_id(name)[0]))
-
-
-def _above(name: str) -> list[str]:
-    """Return the ids that a principal's own lies beneath, nearest first, and its trust domain's last."""
-    floor = len("spiffe://") + len(parse_id(name)[0])
-    found = []
-    name = name.rpartition("/")[0]
-    while len(name) >= floor:
-        found.append(name)
-        name = name.rpartition("/")[0] if len(name) > floor else ""
-    return found
+    return (*(("agent", one) for one in (name, *ancestors(name))), ("trust_domain", parse_id(name)[0]))

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from chain.errors import DeniedError, InvalidTokenError
+from chain.errors import ApprovalRequiredError, DeniedError, InvalidTokenError
 from chain.reason import Reason
 
 
@@ -124,10 +124,16 @@ class Decision(BaseModel):
         """Return where allowed, else raise.
 
         Raises:
-            DeniedError: with this decision; its message is safe to show to a model.
+            ApprovalRequiredError: people could still permit it.
+            DeniedError: in every other case, with this decision; its message is safe to show to a model.
         """
         if not self.allowed:
-            raise DeniedError(self)
+            raise self.error()
+
+    def error(self) -> DeniedError:
+        """Return the error that tells this decision, which allows nothing."""
+        waits = self.effect is Effect.APPROVAL_REQUIRED and self.awaits is not None
+        return ApprovalRequiredError(self) if waits else DeniedError(self)
 
     def __str__(self) -> str:
         if self.allowed:
@@ -157,7 +163,7 @@ def decided(
         at: seconds.
         name, revision: of the record, where there is one.
         shadow: reasons that are not enforced.
-        obligations: of the permission, where there is one.
+        obligations: of the permission, where there is one; who lets a call through in shadow owes them too.
         told: more of what the decision says: policy, rules, awaits.
     """
     told |= {"id": name, "revision": revision, "at": at}
@@ -166,12 +172,14 @@ def decided(
     stops = [finding for finding in findings if finding.reason not in shadow] or findings
     final = next((finding for finding in stops if finding.reason is not Reason.APPROVAL_REQUIRED), None)
     first = stops[0] if final is None else final
+    enforced = not shadowed(findings, shadow)
     return Decision(
         effect=Effect.APPROVAL_REQUIRED if final is None else Effect.DENY,
         reason=first.reason,
         hop=first.hop,
         findings=findings,
-        enforced=not shadowed(findings, shadow),
+        enforced=enforced,
+        obligations=() if enforced else obligations,
         **told,
     )
 

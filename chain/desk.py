@@ -37,8 +37,9 @@ from chain.pending import done, then
 from chain.policies import restored
 from chain.reason import Reason
 from chain.request import Request
-from chain.simulate import AS_IT_IS, Hypothesis, Simulation, Supposed
+from chain.simulate import Simulation
 from chain.state import Settings
+from chain.supposed import AS_IT_IS, Hypothesis, Supposed
 from chain.timeline import REPLAYED, RESUMED, Resuming, Timeline
 from chain.token import Verifier
 from chain.writing import Moment
@@ -191,7 +192,10 @@ class Desk:
         if Role.AGENT in caller.roles and not caller.sees_all and not own:
             raise ForbiddenError("the chain is not this caller's")
         state = Supposed(self.live, AS_IT_IS)  # its policy is asked afresh, and remembers nothing from before
-        decision = simulating.told(checks.check(item.chain, request, state, now), state)
+        unshown = request.proof is None and request.holder is None
+        overseen = unshown and not caller.roles.isdisjoint({Role.AUDITOR, Role.OPERATOR})
+        asked = tuple(one for one in checks.QUESTIONS if not (overseen and one is checks.holder))
+        decision = simulating.told(checks.check(item.chain, request, state, now, asked), state)
         requested = f"`{request.tool}` {request.canonical_arguments.decode()}"
         spoke = simulating.spoke(item.chain, state)
         told = explaining.explain(item.chain, decision, requested, request.tool, spoke)

@@ -1,8 +1,9 @@
 """One question, put to Cedar, and its answer read.
 
 The law of this file: what is not plainly permitted is refused: a rule that errs, no decision, a request that cannot be
-made. Cedar itself skips a rule that errs, even a `forbid`. The rules are parsed once, and cut by action; the context
-is cut to what the rules of that action can read.
+made. Cedar itself skips a rule that errs, even a `forbid`. The rules are parsed once, from their own text, and cut by
+action; the context is cut to what the rules of that action can read. An answer says which rules it is of, and quotes no
+value: it goes to agents. The engine's own words go to who asks for them (`Outcome.cause`).
 
 A `forbid` with `@approval("n")` is a gate: where nothing else speaks against it, the question is permitted once n
 people have approved.
@@ -11,19 +12,43 @@ people have approved.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import cedarpy
 import msgspec
 
-from chain.bundle import ACTIONS, Bundle, Rule
+from chain.bundle import ACTIONS, SCHEMA, Bundle, Rule, engine
 from chain.decision import Obligation
 from chain.entity import ACTION, PRINCIPAL, PROBE, probes
 from chain.errors import PolicyError, clip
 from chain.outcome import Gate, Outcome
+from chain.reading import Read, read
 
 _encode = msgspec.json.encode
+
+UNASKED = "the question cannot be put to the policy"
+"""What is told where there is no answer, and of no rule."""
+
+_ERRING = re.compile(r"error while evaluating policy `(policy\d+)`")
+"""How the engine begins what it says of a rule that errs."""
+
+
+class Policies(NamedTuple):
+    """Rules as the engine has them.
+
+    Attributes:
+        parsed: all of them.
+        ids: the engine's name of each, by its place -> the author's.
+    """
+
+    parsed: cedarpy.PolicySet
+    ids: Mapping[str, str]
+
+    def reasons(self, result: cedarpy.AuthzResult) -> tuple[str, ...]:
+        """Return the ids of the rules that determined an answer, in order."""
+        return tuple(sorted([self.ids[name] for name in result.diagnostics.reasons]))
 
 
 class Slice(NamedTuple):
@@ -33,18 +58,19 @@ class Slice(NamedTuple):
         all, plain: all of them, and those that are no gates.
         thresholds: of the gates.
         obligations: of the permits that state one.
-        read: members of the context that any of them reads; None where one takes the context as a whole.
+        read: what any of them reads.
     """
 
-    all: cedarpy.PolicySet
-    plain: cedarpy.PolicySet
+    all: Policies
+    plain: Policies
     thresholds: Mapping[str, int]
     obligations: Mapping[str, Obligation]
-    read: frozenset[str] | None
+    read: Read
 
     def told(self, context: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return what of a context the rules can read: the rest costs a third of the question and changes no answer."""
-        return context if self.read is None else {name: context[name] for name in self.read if name in context}
+        wanted = self.read.context
+        return context if wanted is None else {name: context[name] for name in wanted if name in context}
 
     def owed(self, rules: Iterable[str]) -> tuple[Obligation, ...]:
         """Return what the permits that determined an answer demand, each once."""
@@ -70,17 +96,20 @@ class Engine:
             PolicyError: the bundle's schema does not take the questions that are asked here.
         """
         self._schema = bundle.schema
-        self._actions = cedarpy.Entities.from_json_str("[]", bundle.schema)  # which of them is in which group
+        self._actions = engine(SCHEMA, lambda: cedarpy.Entities.from_json_str("[]", bundle.schema))  # with their groups
         self.slices = {action: _slice(bundle.rules.values(), action) for action in ACTIONS}
         self._probe(labels)
 
-    def entities(self, known: Iterable[Mapping[str, Any]]) -> cedarpy.Entities:
+    def entities(self, text: str) -> cedarpy.Entities:
         """Return entities, parsed; they are what the schema says by construction (see `_probe`).
+
+        Args:
+            text: a list of them in Cedar's JSON form.
 
         Raises:
             ValueError: a name that is no text.
         """
-        return self._actions.with_added_json_str(json.dumps(list(known)))
+        return self._actions.with_added_json_str(text)
 
     def ask(
         self,
@@ -102,21 +131,21 @@ class Engine:
         part = self.slices[action]
         try:
             request = _request(action, principal, resource, part.told(context))
-            result = cedarpy.is_authorized(request, part.all, entities)
+            result = cedarpy.is_authorized(request, part.all.parsed, entities)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # noqa: BLE001 - text that is none; and a panic of the engine is no Exception
-            return Outcome(permitted=False, fault=clip(str(error)))
+            return unasked(error)
         if result.diagnostics.errors or result.decision is cedarpy.Decision.NoDecision:
-            return Outcome(permitted=False, fault=_errors(result))
-        rules = tuple(sorted(result.diagnostics.reasons))
+            return _erring(result, part.all)
+        rules = part.all.reasons(result)
         if result.decision is cedarpy.Decision.Allow:
             return Outcome(permitted=True, rules=rules, obligations=part.owed(rules))
         gates = tuple(Gate(rule, part.thresholds[rule]) for rule in rules if rule in part.thresholds)
         if not gates or len(gates) < len(rules):
             plain = tuple(rule for rule in rules if rule not in part.thresholds)
             return Outcome(permitted=False, rules=plain, beside=gates)
-        return _beyond(gates, cedarpy.is_authorized(request, part.plain, entities), part)
+        return _beyond(gates, cedarpy.is_authorized(request, part.plain.parsed, entities), part)
 
     def _probe(self, labels: tuple[str, ...]) -> None:
         """Ask one question of every shape under the schema, so that one that would refuse them is never activated.
@@ -125,15 +154,22 @@ class Engine:
         need be compared with the schema again: that costs half as much as the answer, and half as much as the parsing.
         """
         known, shapes = probes(labels)
-        try:
-            entities = cedarpy.Entities.from_json_str(json.dumps(known), self._schema)
-        except ValueError as error:
-            raise PolicyError(f"the schema does not take what is known of a call: {clip(str(error))}") from None
+        entities = engine(
+            f"{SCHEMA}: does not take what is known of a call",
+            lambda: cedarpy.Entities.from_json_str(json.dumps(known), self._schema),
+        )
         for action, kind, context in shapes:
             request = _request(action, PROBE, (kind, PROBE), context)
-            result = cedarpy.is_authorized(request, self.slices[action].all, entities, self._schema)
+            rules, schema = self.slices[action].all.parsed, self._schema
+            where = f"{SCHEMA}: does not take a question about `{action}`"
+            result = engine(where, lambda: cedarpy.is_authorized(request, rules, entities, schema))  # noqa: B023 - called here
             if result.decision is cedarpy.Decision.NoDecision:
-                raise PolicyError(f"the schema does not take a question about `{action}`: {_errors(result)}")
+                raise PolicyError(f"{where}: {_cause(result)}")
+
+
+def unasked(error: BaseException) -> Outcome:
+    """Return what holds where a question cannot be put."""
+    return Outcome(permitted=False, fault=UNASKED, cause=clip(str(error)))
 
 
 def _request(action: str, principal: str, resource: tuple[str, str], context: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,55 +184,43 @@ def _request(action: str, principal: str, resource: tuple[str, str], context: Ma
 def _beyond(gates: tuple[Gate, ...], plain: cedarpy.AuthzResult, part: Slice) -> Outcome:
     """Return what holds where only gates spoke against it: nobody is asked to approve what no rule permits."""
     if plain.diagnostics.errors or plain.decision is cedarpy.Decision.NoDecision:
-        return Outcome(permitted=False, fault=_errors(plain), beside=gates)
+        return _erring(plain, part.plain, gates)
     if plain.decision is cedarpy.Decision.Allow:
         rules = tuple(gate.rule for gate in gates)
-        owed = part.owed(plain.diagnostics.reasons)
+        owed = part.owed(part.plain.reasons(plain))
         return Outcome(permitted=False, rules=rules, gates=gates, obligations=owed)
-    return Outcome(permitted=False, rules=tuple(sorted(plain.diagnostics.reasons)), beside=gates)
+    return Outcome(permitted=False, rules=part.plain.reasons(plain), beside=gates)
+
+
+def _erring(result: cedarpy.AuthzResult, rules: Policies, beside: tuple[Gate, ...] = ()) -> Outcome:
+    """Return what holds where rules err, or the engine does not decide."""
+    said = [found[1] for error in result.diagnostics.errors if (found := _ERRING.match(str(error))) is not None]
+    named = sorted({rules.ids[name] for name in said})
+    if not named:
+        return Outcome(permitted=False, fault=UNASKED, beside=beside, cause=_cause(result))
+    which = ", ".join(f"`{name}`" for name in named[:8])
+    fault = f"{'rules' if len(named) > 1 else 'rule'} {which} could not be evaluated"
+    return Outcome(permitted=False, fault=fault, beside=beside, cause=_cause(result))
+
+
+def _cause(result: cedarpy.AuthzResult) -> str:
+    return clip("; ".join(map(str, result.diagnostics.errors)) or "no decision", 300)
 
 
 def _slice(rules: Iterable[Rule], action: str) -> Slice:
     concerned = [rule for rule in rules if action in rule.actions]
     return Slice(
         _policies(concerned),
-        _policies(rule for rule in concerned if not rule.threshold),
+        _policies([rule for rule in concerned if not rule.threshold]),
         {rule.id: rule.threshold for rule in concerned if rule.threshold},
         {rule.id: rule.obligation for rule in concerned if rule.obligation is not None},
         read(rule.body["conditions"] for rule in concerned),
     )
 
 
-def read(conditions: Iterable[Any]) -> frozenset[str] | None:
-    """Return the members of the context that conditions read, or None where one takes it as a whole.
-
-    In Cedar's JSON form an access is ``{".": {"left": {"Var": "context"}, "attr": NAME}}``, and a test ``{"has": …}``.
-    A record's members bear any names, those of operators too, so that only their values are looked at.
-    """
-    found: set[str] = set()
-    waiting = list(conditions)
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, list):
-            waiting += node
-        elif isinstance(node, dict):
-            for operator, value in node.items():
-                if operator == "Var" and value == "context":
-                    return None
-                if operator == "Record":
-                    waiting += value.values()
-                elif operator in (".", "has") and value["left"] == {"Var": "context"}:
-                    found.add(value["attr"])
-                elif operator != "Value":
-                    waiting.append(value)
-    return frozenset(found)
-
-
-def _policies(rules: Iterable[Rule]) -> cedarpy.PolicySet:
-    """Return rules under their own ids, which Cedar's text form would number instead."""
-    named = {rule.id: rule.body for rule in rules}
-    return cedarpy.PolicySet.from_json_str(json.dumps({"staticPolicies": named, "templates": {}, "templateLinks": []}))
-
-
-def _errors(result: cedarpy.AuthzResult) -> str:
-    return clip("; ".join(map(str, result.diagnostics.errors)) or "no decision", 300)
+def _policies(rules: Sequence[Rule]) -> Policies:
+    """Return rules, parsed from text: its nesting has no limit but `chain.bounds`; its JSON form ends at some 60."""
+    parsed = engine("the rules", lambda: cedarpy.PolicySet.from_str("\n".join(rule.text for rule in rules)))
+    if len(parsed) != len(rules):
+        raise PolicyError(f"{len(rules)} rules, but the engine reads {len(parsed)}")
+    return Policies(parsed, {f"policy{place}": rule.id for place, rule in enumerate(rules)})

@@ -1,15 +1,16 @@
 """What Cedar is told: principals, tools, delegations and contexts as entities of the schema.
 
-The law of this file: every attribute of the schema is filled, always, from facts that are part of the question; what is
-unknown has the value that the schema documents for it. Names travel as data, never as text that is parsed.
+The law of this file: every attribute of the schema that a rule can read is filled, always, from facts that are part of
+the question; what is unknown has the value that the schema documents for it. What no rule reads is left out: a chain's
+sets repeat everybody above each hop. Names travel as data, never as text that is parsed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from chain.catalog import Catalogue, Tool
 from chain.control import Party
@@ -29,6 +30,9 @@ CLASSES = ("read", "write", "act")
 SENSITIVITIES = ("low", "moderate", "high", "critical")
 
 Entity: TypeAlias = dict[str, Any]
+
+Wanted: TypeAlias = AbstractSet[str]
+"""Names of the attributes that some rule reads."""
 
 
 class Hop(Protocol):
@@ -128,40 +132,86 @@ def tool(name: str, what: Tool, labels: Sequence[str]) -> Entity:
     )
 
 
-def delegation(chain: Links, hop: Hop, parties: Sequence[Party], catalogue: Catalogue, labels: Sequence[str]) -> Entity:
-    """Return the entity of one hop with all above it."""
+class _At(NamedTuple):
+    """One hop, with all above it."""
+
+    chain: Links
+    hop: Hop
+    above: Sequence[Party]
+    catalogue: Catalogue
+    labels: Sequence[str]
+
+    @property
+    def names(self) -> list[str]:
+        return list(dict.fromkeys(map(name_of, self.above)))
+
+    @property
+    def tools(self) -> list[Tool]:
+        return [self.catalogue.tool(name) for name in self.hop.grant.tools]
+
+    @property
+    def classes(self) -> list[str]:
+        allowed = set(CLASSES) if self.hop.classes is None else self.hop.classes
+        return sorted({one.action_class for one in self.tools} & allowed)
+
+
+def delegator(chain: Links, hop: Hop, parties: Sequence[Party]) -> str:
+    """Return who made a hop: the holder above, or the root's issuer."""
+    return name_of(parties[hop.hop - 1]) if hop.hop else chain.issuer
+
+
+ATTRIBUTES: Mapping[str, Callable[[_At], Any]] = {
+    "depth": lambda at: at.hop.hop,
+    "holder": lambda at: reference(PRINCIPAL, name_of(at.above[-1])),
+    "delegator": lambda at: reference(PRINCIPAL, delegator(at.chain, at.hop, at.above)),
+    "origin": lambda at: reference(PRINCIPAL, name_of(at.above[0])),
+    "ancestors": lambda at: [reference(PRINCIPAL, name) for name in at.names],
+    "ids": lambda at: at.names,
+    "kinds": lambda at: sorted({_kind(party) for party in at.above}),
+    "trust_domains": lambda at: sorted({_domain(party) for party in at.above}),
+    "risks": lambda at: sorted({party.standing.risk for party in at.above}),
+    "issuer": lambda at: at.chain.issuer,
+    "subject": lambda at: at.chain.facts.sub or "",
+    "task": lambda at: at.chain.facts.txn or "",
+    "owner": lambda at: at.chain.facts.owner or "",
+    "intent": lambda at: at.chain.facts.intent or "",
+    "tools": lambda at: sorted(at.hop.grant.tools),
+    "classes": lambda at: at.classes,
+    "sensitivity": lambda at: max((one.sensitivity for one in at.tools), key=SENSITIVITIES.index, default="low"),
+    "classification": lambda at: at.labels[-1 if at.hop.rank is None else at.hop.rank],
+    "purposes": lambda at: list(at.hop.purposes or ()),
+    "lifetime": lambda at: at.hop.exp - at.hop.iat,
+}
+"""How each attribute of a delegation is filled; none is until a rule reads it."""
+
+
+def delegation(
+    chain: Links, hop: Hop, parties: Sequence[Party], catalogue: Catalogue, labels: Sequence[str], wanted: Wanted
+) -> Entity:
+    """Return the entity of one hop with all above it, and of that what is wanted."""
+    at = _At(chain, hop, parties[: hop.hop + 1], catalogue, labels)
+    return entity(DELEGATION, hop.id, {name: fill(at) for name, fill in ATTRIBUTES.items() if name in wanted})
+
+
+def told(whole: Entity, wanted: Wanted) -> Entity:
+    """Return of an entity what is wanted."""
+    return {**whole, "attrs": {name: value for name, value in whole["attrs"].items() if name in wanted}}
+
+
+def people(chain: Links, hop: Hop, parties: Sequence[Party], names: AbstractSet[str], wanted: Wanted) -> list[Entity]:
+    """Return the entities of a hop's holder, delegator and origin, and of whoever else above it is named.
+
+    Everybody else above is in a set at most, and no rule can ask a member of a set for an attribute.
+    """
     above = parties[: hop.hop + 1]
-    names = [name_of(party) for party in above]
-    by = names[-2] if hop.hop else chain.issuer
-    tools = [catalogue.tool(name) for name in hop.grant.tools]
-    classes = {one.action_class for one in tools} & (set(CLASSES) if hop.classes is None else hop.classes)
-    facts = chain.facts
-    return entity(
-        DELEGATION,
-        hop.id,
-        {
-            "depth": hop.hop,
-            "holder": reference(PRINCIPAL, names[-1]),
-            "delegator": reference(PRINCIPAL, by),
-            "origin": reference(PRINCIPAL, names[0]),
-            "ancestors": [reference(PRINCIPAL, name) for name in dict.fromkeys(names)],
-            "ids": list(dict.fromkeys(names)),
-            "kinds": sorted({_kind(party) for party in above}),
-            "trust_domains": sorted({_domain(party) for party in above}),
-            "risks": sorted({party.standing.risk for party in above}),
-            "issuer": chain.issuer,
-            "subject": facts.sub or "",
-            "task": facts.txn or "",
-            "owner": facts.owner or "",
-            "intent": facts.intent or "",
-            "tools": sorted(hop.grant.tools),
-            "classes": sorted(classes),
-            "sensitivity": max((one.sensitivity for one in tools), key=SENSITIVITIES.index, default="low"),
-            "classification": labels[-1 if hop.rank is None else hop.rank],
-            "purposes": list(hop.purposes or ()),
-            "lifetime": hop.exp - hop.iat,
-        },
-    )
+    places = {0, max(0, hop.hop - 1), hop.hop}
+    if names:
+        places |= {place for place, party in enumerate(above) if name_of(party) in names}
+    found: dict[str, Entity] = {}
+    if hop.hop == 0 or chain.issuer in names:
+        found[chain.issuer] = issuer(chain.issuer)
+    found |= {(name := name_of(above[place])): principal(name, above[place]) for place in sorted(places)}
+    return [told(one, wanted) for one in found.values()]
 
 
 def call(leaf: str, asked: Asked) -> dict[str, Any] | None:

@@ -101,6 +101,17 @@ class DeniedError(ChainError):
         return self.detail
 
 
+class ApprovalRequiredError(DeniedError):
+    """The call waits for people: the very same one, asked again once they approved it, is allowed once.
+
+    `decision.awaits` names the request and its end.
+    """
+
+    def describe(self) -> str:
+        """Return a sentence that a model may see: it may wait or do something else, and cannot help it along."""
+        return "the action waits for a person's approval"
+
+
 class NotFoundError(ChainError):
     """No such delegation, or none that the caller may see."""
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from chain.decision import Decision, Finding
 from chain.delegation import Chain, Delegation
-from chain.grant import Grant, Limits
+from chain.grant import Budget, Gate, Grant, Limits
 from chain.reason import Reason
 
 _OF_RULES = frozenset({Reason.POLICY_DENIED, Reason.POLICY_ERROR, Reason.HOP_UNAPPROVED, Reason.APPROVAL_REQUIRED})
@@ -99,23 +99,36 @@ class Explanation(NamedTuple):
         Args:
             holder: thumbprint of the agent's key.
         """
-        own = bool(self.hops) and self.hops[-1].holder == holder
-        mine = {hop.hop for hop in self.hops if hop.holder == holder}
-
-        def told(finding: Finding) -> Finding:
-            plain = finding.reason not in _OF_RULES or (own if finding.hop is None else finding.hop in mine)
-            return finding if plain else finding.model_copy(update={"detail": finding.reason.meaning})
-
-        decision = self.decision.model_copy(
-            update={
-                "findings": tuple(map(told, self.decision.findings)),
-                "rules": self.decision.rules if own else (),
-                "awaits": self.decision.awaits if own else None,
-            }
+        decision = told_to(holder, self.decision, [hop.holder for hop in self.hops])
+        hops = tuple(
+            hop._replace(findings=tuple(one for one in decision.findings if one.hop == hop.hop), rules=())
+            for hop in self.hops
         )
-        hops = tuple(hop._replace(findings=tuple(map(told, hop.findings)), rules=()) for hop in self.hops)
         seen = all(map(agents_may_see, self.changes))  # a part of it would not flip the answer
         return Explanation(decision, hops, self.changes if seen else ())
+
+
+def told_to(holder: str | None, decision: Decision, holders: Sequence[str]) -> Decision:
+    """Return a decision as an agent sees it that is nothing else: no rule of another's hop, or of another's call.
+
+    Args:
+        holder: thumbprint of the agent's key.
+        decision: with all that was found.
+        holders: thumbprints of the chain's, root first; none where it is not authentic.
+    """
+    own = bool(holders) and holders[-1] == holder
+
+    def told(finding: Finding) -> Finding:
+        plain = finding.reason not in _OF_RULES or (own if finding.hop is None else holders[finding.hop] == holder)
+        return finding if plain else finding.model_copy(update={"detail": finding.reason.meaning})
+
+    return decision.model_copy(
+        update={
+            "findings": tuple(map(told, decision.findings)),
+            "rules": decision.rules if own else (),
+            "awaits": decision.awaits if own else None,
+        }
+    )
 
 
 def all_may_see(_change: Change) -> bool:
@@ -155,7 +168,21 @@ def _arguments(grant: Grant, tool: str) -> str:
 
 
 def _limit(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    if isinstance(value, tuple):
+        return ", ".join(map(_limit, value))
+    if isinstance(value, Budget):
+        return _budget(value)
+    if isinstance(value, Gate):
+        what = f"`{value.when.tool}`" if isinstance(value.when.tool, str) else f"every {value.when.action_class}"
+        return f"{what} takes {value.threshold} of {', '.join(value.approvers)}"
+    return str(value)
+
+
+def _budget(budget: Budget) -> str:
+    parts = [] if isinstance(budget.calls, UnsetType) else [f"{budget.calls} calls"]
+    if not isinstance(budget.amount, UnsetType):
+        parts.append(f"{budget.amount.value} {budget.amount.currency} by `{budget.amount.argument}`")
+    return " and ".join(parts) + ", shared by all beneath it"
 
 
 def explain(

@@ -30,17 +30,34 @@ def bind(instruction: str, salt: bytes) -> Intent:
     Raises:
         ValueError: the instruction is empty, or no Unicode text.
     """
-    if not instruction:
-        raise ValueError("an empty instruction binds nothing")
     text = b64encode(salt)
-    data = jcs.dumps({"instruction": instruction, "salt": text})
-    return Intent(digest=b64encode(sha256(data).digest()), alg=ALGORITHM, salt=text)
+    return Intent(digest=_digest(instruction, text), alg=ALGORITHM, salt=text)
 
 
-def matches(intent: Intent, instruction: str) -> bool:
+def declared(bound: Intent, instruction: str) -> str:
+    """Return the digest that a call declares under a root that binds an instruction: equal where it is the same one.
+
+    Args:
+        bound: of the root; its salt stands in the token, open to whoever holds the chain.
+        instruction: that the call serves.
+
+    Raises:
+        ValueError: the instruction is empty, or no Unicode text; or the root's digest was made in another way.
+    """
+    if bound.alg != ALGORITHM:
+        raise ValueError(f"the root's digest is `{bound.alg}`, and not `{ALGORITHM}`")
+    return _digest(instruction, bound.salt)
+
+
+def matches(bound: Intent, instruction: str) -> bool:
     """Tell whether an intent is this instruction's, for whoever has both: an orchestrator, or an auditor."""
     try:
-        data = jcs.dumps({"instruction": instruction, "salt": intent.salt})
+        return declared(bound, instruction) == bound.digest
     except ValueError:
         return False
-    return intent.alg == ALGORITHM and intent.digest == b64encode(sha256(data).digest())
+
+
+def _digest(instruction: str, salt: str) -> str:
+    if not instruction:
+        raise ValueError("an empty instruction binds nothing")
+    return b64encode(sha256(jcs.dumps({"instruction": instruction, "salt": salt})).digest())

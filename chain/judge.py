@@ -19,14 +19,14 @@ from pydantic import ValidationError
 
 from chain import jcs, statuslist
 from chain.anchor import TrustAnchor
-from chain.approval import Approval
+from chain.approval import Action, Approval
 from chain.budget import Spent
 from chain.catalog import Catalogue
 from chain.check import check
 from chain.containment import Profile
 from chain.control import ORDINARY, Controls, Party, Suspension
 from chain.decision import Decision, Finding, denied, refused
-from chain.delegation import Delegation
+from chain.delegation import Chain, Delegation
 from chain.errors import InvalidRequestError, InvalidTokenError
 from chain.key import PublicKey
 from chain.principal import Principal
@@ -158,7 +158,7 @@ class _Offline:
         """Tell of no suspension."""
         return ()
 
-    def rested(self, thumbprint: str, now: float) -> float:
+    def rested(self, chain: Chain, now: float) -> float:
         """Tell that nobody asks too often."""
         return 0.0
 
@@ -174,9 +174,9 @@ class _Offline:
         """Tell that nobody was asked."""
         return None
 
-    def waiting(self, thumbprint: str, now: float) -> int:
-        """Tell that nobody waits."""
-        return 0
+    def crowded(self, asker: str, action: Action, now: float) -> str | None:
+        """Tell that nothing waits."""
+        return None
 
     def approved(self, digest: bytes) -> bool:
         """Tell that nobody approved anything."""

@@ -7,32 +7,30 @@ sees it writes a record of its own behind it, and no answer leaves before its ow
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 
 import msgspec
 
-from chain.approval import Approval
+from chain.approval import Action, Approval
 from chain.approvals import Approvals
 from chain.budget import Purse, Spent
 from chain.catalog import Catalogue
 from chain.control import ORDINARY, Controls, Party, Standing, Suspension
-from chain.delegation import Delegation
+from chain.delegation import Chain, Delegation
 from chain.expiry import Expiry
 from chain.ledger import Store
 from chain.outcome import PolicyView
 from chain.pace import Breaker, Pace
 from chain.principal import Principal
 from chain.recent import Recent
+from chain.roster import Roster
 from chain.row import ReplyRow, StandingRow
 from chain.state import Nonce, Settings
 from chain.statuslist import Reference
 
 LISTED = "listed"
 """Kind of what stands (`chain.row.StandingRow`): a root's place in the status list."""
-
-MAX_UNDER = 8
-"""Steps from a worker to whoever enrolled it, and on."""
 
 
 class Live:
@@ -45,6 +43,7 @@ class Live:
         purse: what was spent of budgets.
         approvals: what people were asked, and said.
         pace: how often holders act.
+        roster: who is enrolled, and who works under whom.
         listed: ids of the roots that have a place in the status list, by place.
         registered: delegations known to be in the ledger, or on their way there: (iss, jti) by digest.
         names: digest by (iss, jti), so that nobody takes another's jti.
@@ -60,7 +59,6 @@ class Live:
         self._catalogue = catalogue
         self.controls = Controls.load(store, now)
         self.purse = Purse(store)
-        self.approvals = Approvals(store)
         self.pace = Pace(breaker or Breaker())
         self.listed = {int(row.name): row.body.decode() for row in store.standing(LISTED)}
         self._parties: dict[str, Party] = {}
@@ -69,7 +67,11 @@ class Live:
         self._expiry: Expiry[tuple[bytes, str]] = Expiry(now)
         for row in store.nonces(int(now)):
             self.use(Nonce(row.digest, row.jti, row.expires))
-        self._principals = {row.thumbprint: Principal.model_validate_json(row.body) for row in store.enrolments()}
+        self.roster = Roster()
+        for enrolment in store.enrolments():
+            self.roster.enrol(enrolment.thumbprint, Principal.model_validate_json(enrolment.body))
+        self._principals = self.roster.principals
+        self.approvals = Approvals(store, self._pays)
         self.registered: Recent[bytes, tuple[str, str]] = Recent()
         self.names: Recent[tuple[str, str], bytes] = Recent()
         self.replies: Recent[tuple[str, str, str], ReplyRow] = Recent()
@@ -102,38 +104,36 @@ class Live:
         parties = self._parties  # of one moment: what a reader works out from older facts never reaches newer ones
         known = parties.get(thumbprint)
         if known is None:
-            principal, *above = self._up(thumbprint) or (None,)
+            principal, *above = self.roster.line(thumbprint) or (None,)
             if principal is None:
                 return Party(thumbprint, None, ORDINARY)
             known = parties[thumbprint] = Party(thumbprint, principal, self.controls.standing(principal, above))
         return known
 
-    def _up(self, thumbprint: str) -> list[Principal]:
-        """Return who holds a key, and the agents that enrolled it, nearest first."""
-        found: list[Principal] = []
-        while len(found) < MAX_UNDER and (principal := self._principals.get(thumbprint)) is not None:
-            found.append(principal)
-            thumbprint = principal.under or ""
-        return found
-
     def actor(self, thumbprint: str) -> str:
-        """Return whose acts with this key are: the principal's id, for all its keys together; else the key alone."""
-        principal = self._principals.get(thumbprint)
-        return thumbprint if principal is None else principal.id
+        """Return who acts with this key: the agent at the top of all that it works under; a key of nobody by itself."""
+        return self.roster.head(thumbprint)
+
+    def answers(self, hops: Sequence[Delegation]) -> str:
+        """Return to whom it counts what is done at the end of these hops, where too much of it is refused.
+
+        A key that nobody enrolled costs nothing to make: whoever is nearest above it and is somebody answers for it,
+        else the root's holder.
+        """
+        for hop in reversed(hops):
+            if hop.holder in self._principals:
+                return self.roster.head(hop.holder)
+        return hops[0].holder
 
     def stopped(self, thumbprint: str, now: float) -> Iterator[Suspension]:
-        """Yield what stops whoever holds this key, or an agent that enrolled it."""
-        own = self.controls.suspensions.get(("agent", thumbprint))
-        if own is not None and own.at(now):
-            yield own
-        for principal in self._up(thumbprint):
-            for suspension in self.controls.over(principal):
-                if suspension.at(now):
-                    yield suspension
+        """Yield what stops whoever holds this key, or an agent that it works under."""
+        for suspension in self.controls.over(thumbprint, self.roster.line(thumbprint)):
+            if suspension.at(now):
+                yield suspension
 
-    def rested(self, thumbprint: str, now: float) -> float:
-        """Return how many seconds this holder has to wait before it may ask again."""
-        return self.pace.rested(self.actor(thumbprint), now)
+    def rested(self, chain: Chain, now: float) -> float:
+        """Return how many seconds a chain's holder has to wait before it may ask again."""
+        return self.pace.rested(self.answers(chain.hops), now)
 
     def spent(self, digest: bytes) -> Spent:
         """Return what was used up of a delegation's budget."""
@@ -147,17 +147,21 @@ class Live:
         """Return the latest request for approval of an action."""
         return self.approvals.of(binding)
 
-    def waiting(self, thumbprint: str, now: float) -> int:
-        """Return how many requests of this holder wait for people; with all who work under the same agent."""
-        mine = self._above(thumbprint)
-        return sum(self._above(holder) == mine for holder in self.approvals.waiting(now))
+    def crowded(self, asker: str, action: Action, now: float) -> str | None:
+        """Return why people are not asked about one action more; None where they are."""
+        return self.approvals.waiting.crowded(asker, action, now, self.settings)
 
-    def _above(self, thumbprint: str) -> str:
-        """Return whom a holder works under, at the top; itself where under nobody."""
-        found = thumbprint
-        for principal in self._up(thumbprint):
-            found = principal.id
-        return found
+    def _pays(self, asker: str, action: Action) -> str:
+        """Return to whom a request counts: to whoever asks, with all who are one party with it (`Roster.head`).
+
+        A key that nobody enrolled costs nothing to make, so that it counts to the nearest holder above it in the chain
+        that somebody did enrol, else to the root; what an issuer asks counts to the issuer.
+        """
+        if not asker:
+            return action.subject
+        above = action.path if action.path[-1] == asker else action.path[:-1]  # the last one may be the hop asked about
+        known = next((thumbprint for thumbprint in reversed(above) if thumbprint in self._principals), None)
+        return action.root if known is None else self.roster.head(known)
 
     def approved(self, digest: bytes) -> bool:
         """Tell whether people approved this hop when it was made."""
@@ -178,14 +182,6 @@ class Live:
         self.listed[place] = hop.id
         return StandingRow(LISTED, str(place), hop.id.encode(), 0, revision)
 
-    def keys_of(self, principal: str) -> Iterable[str]:
-        """Return the thumbprints of the keys that were enrolled for a principal."""
-        return sorted(key for key, known in self.enrolled() if known.id == principal)
-
-    def enrolled(self) -> list[tuple[str, Principal]]:
-        """Return every key that was enrolled, by its thumbprint, and whose it is."""
-        return list(self._principals.items())
-
     def use(self, nonce: Nonce) -> None:
         """Take a nonce (writer only)."""
         name = (nonce.digest, nonce.value)
@@ -205,8 +201,9 @@ class Live:
 
     def enrol(self, thumbprint: str, principal: Principal) -> bytes:
         """Enrol a key (writer only) and return the principal as stored."""
-        self._principals[thumbprint] = principal
+        self.roster.enrol(thumbprint, principal)
         self._parties = {}
+        self.approvals.waiting.recount()
         return msgspec.json.encode(principal.model_dump())
 
     def stand(self, principal: str, standing: Standing, revision: int) -> StandingRow:

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from heapq import nsmallest
+from itertools import islice
 from math import ceil, floor, inf, isfinite, nextafter
 
 from msgspec import UnsetType
+from msgspec.json import encode
 from msgspec.structs import replace
 
 from chain import jcs
@@ -37,7 +39,10 @@ MOST = 64
 """Proposals that are looked at; a list of values may be long, and the nearest ones come first."""
 
 LISTED = 1_000
-"""Values of one list that are proposed at all: a hostile grant must not choose how long a search takes."""
+"""Values of one list that are proposed at all."""
+
+LOOKED_AT = 1_000
+"""Values that are compared with the one asked in one round: a hostile grant must not choose how long a search takes."""
 
 ABSENT = object()
 """In place of an argument that the call does not have."""
@@ -51,10 +56,10 @@ def permitted(value: object, rules: Sequence[AnyConstraint], more: Iterable[Json
         rules: constraints.
         more: values to propose beside.
     """
-    matchers = [rule.matcher() for rule in rules]
+    distinct = list({encode(rule): rule for rule in rules}.values())
+    matchers = [rule.matcher() for rule in distinct]
     found: dict[object, Json] = {}
     proposed: dict[object, Json] = {}
-    distinct = [rule for place, rule in enumerate(rules) if rule not in rules[:place]]
     wave: list[object] = [value, *more, *_nearest(value, _listed(distinct))]
     for _ in range(ROUNDS):
         made = _nearest(value, _made(wave, distinct))
@@ -73,7 +78,7 @@ def permitted(value: object, rules: Sequence[AnyConstraint], more: Iterable[Json
 
 
 def _nearest(value: object, items: Iterable[Json]) -> list[Json]:
-    return nsmallest(MOST, filter(_json, items), key=lambda item: distance(value, item))
+    return nsmallest(MOST, islice(filter(_json, items), LOOKED_AT), key=lambda item: distance(value, item))
 
 
 def _json(value: Json) -> bool:

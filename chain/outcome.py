@@ -29,9 +29,10 @@ class Outcome(NamedTuple):
         permitted: whether it stands as it is.
         rules: ids of the rules that determined that; none where no rule permits.
         gates: what it waits for, where people could still permit it.
-        fault: why it could not be evaluated, in words.
+        fault: that it could not be evaluated, and of which rule, in words that quote no value.
         beside: gates that spoke beside what forbids it; they hold where that is in shadow.
         obligations: what the enforcement point has to do for the permission to stand.
+        cause: the engine's own words about `fault`, with values: for who tests a policy, never for an agent.
     """
 
     permitted: bool
@@ -40,6 +41,7 @@ class Outcome(NamedTuple):
     fault: str | None = None
     beside: tuple[Gate, ...] = ()
     obligations: tuple[Obligation, ...] = ()
+    cause: str = ""
 
     @property
     def words(self) -> str:

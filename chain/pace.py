@@ -1,13 +1,14 @@
 """How fast principals act: rate limits, and a circuit breaker that stops one who has gone wild.
 
-The law of this file: counts in memory, of what was proven to be a principal's own asking or signing; nobody can run up
-another's count, and one who holds many keys has one count. A restart begins to count anew, which a suspension that was
-recorded survives. Readers look at any moment and change nothing.
+The law of this file: counts in memory, of what was proven to be a principal's own asking or signing. One who holds many
+keys, or has many workers, has one count; nobody else can run it up to where it suspends. A restart begins to count
+anew, which a suspension that was recorded survives. Readers look at any moment and change nothing.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush, heappushpop
 
@@ -16,11 +17,11 @@ from chain.recent import Recent
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """When a principal is stopped without anybody saying so.
+    """When a principal is stopped without anybody saying so; with all who work under it, it has one count.
 
     Attributes:
         window: seconds that are looked back on.
-        calls: calls in a window that a principal may make at most; 0 for any number.
+        calls: calls in a window that a principal may make at most, delegating included; 0 for any number.
         denials: denied calls in a window that suspend it; 0 for never.
         delegations: hops made in a window that suspend it (fan-out); 0 for never.
         outstanding: hops that it made and that have not ended, beyond which it makes no more; 0 for any number.
@@ -81,19 +82,20 @@ class Pace:
         """Return how many seconds a principal has to wait before its next call; 0 where it need not."""
         return self._calls.wait(actor, now)
 
-    def called(self, actor: str, now: float, *, denied: bool) -> bool:
-        """Count a call; tell whether its denial was one too many, after which counting begins anew."""
+    def called(self, actor: str, now: float) -> None:
+        """Count a call."""
         self._calls.add(actor, now)
-        return denied and self._tripped(self._denials, actor, now)
 
-    def delegated(self, actor: str, now: float, ends: int) -> bool:
-        """Count a hop; tell whether it was one too many, after which counting begins anew.
+    def refused(self, actor: str, now: float) -> bool:
+        """Count a denial; tell whether it was one too many, after which counting begins anew."""
+        return self._tripped(self._denials, actor, now)
 
-        Args:
-            actor: who made it.
-            now: seconds.
-            ends: seconds, when the hop does.
-        """
+    def delegated(self, actor: str, now: float) -> bool:
+        """Count a hop; tell whether it was one too many, after which counting begins anew."""
+        return self._tripped(self._delegations, actor, now)
+
+    def keep(self, actor: str, ends: int) -> None:
+        """Count a hop as long as it lives: until `ends`, in seconds."""
         if self.breaker.outstanding:
             kept = self._ends.get(actor) or []
             if len(kept) < self.breaker.outstanding:
@@ -101,14 +103,23 @@ class Pace:
             else:
                 heappushpop(kept, ends)  # those that end last are enough to tell when there is room again
             self._ends.put(actor, kept)
-        return self._tripped(self._delegations, actor, now)
 
-    def crowded(self, actor: str, now: float) -> float:
-        """Return in how many seconds a principal may make another hop; 0 where it may (writer only)."""
-        kept = self._ends.get(actor) if self.breaker.outstanding else None
+    def crowded(self, actor: str, now: float, more: Sequence[int] = ()) -> float:
+        """Return in how many seconds a principal may make another hop; 0 where it may (writer only).
+
+        Args:
+            actor: whose hops are counted.
+            now: seconds.
+            more: when others of its hops end that are about to be made.
+        """
+        if not self.breaker.outstanding:
+            return 0.0
+        kept = self._ends.get(actor) or []
         while kept and kept[0] <= now:
             heappop(kept)
-        return kept[0] - now if kept and len(kept) >= self.breaker.outstanding else 0.0
+        if len(kept) + len(more) < self.breaker.outstanding:
+            return 0.0
+        return max(min((*kept[:1], *more)) - now, 0.0)  # of those that have ended already, none is too many
 
     @staticmethod
     def _tripped(counts: _Counts, actor: str, now: float) -> bool:

@@ -3,6 +3,10 @@
 The law of this file: a policy can only narrow. What it does not permit is refused; so is whatever it cannot evaluate
 (chain/engine.py). An outcome is a function of the bundle and of facts that are all part of the question, so that a
 verdict on a hop is kept exactly as long as none of them changed.
+
+What is remembered is bounded by its bytes, whatever a caller presents. Threads may share a policy: what is remembered
+is never changed but replaced, each entry carries the parties that it holds for, and a reader compares them with those
+of its own question; whatever two threads do to the memory costs a question, never an answer.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import TypeAlias
 
 import cedarpy
 
@@ -18,28 +22,27 @@ from chain import entity
 from chain.bundle import Bundle
 from chain.catalog import Catalogue, Tool
 from chain.control import Party
-from chain.engine import Engine
-from chain.entity import DELEGATION, TOOL, Entity, Hop, Links, name_of
-from chain.errors import clip
+from chain.engine import Engine, unasked
+from chain.entity import DELEGATION, PRINCIPAL, TOOL, Entity, Hop, Links, name_of
 from chain.outcome import Asked, Judged, Outcome
-from chain.recent import Recent
+from chain.recent import Weighed
 
-CHAINS = 8_192
-"""Chains whose entities are remembered, in each of two generations; some 20 kB each."""
+MEMORY = 64 * 1024 * 1024
+"""Bytes that one policy remembers, about: three quarters of it the entities of calls, the rest outcomes of hops."""
 
-TOOLS = 64
-"""Tools remembered with one chain: an agent calls a few, and a hostile one names as many as it likes."""
+ENTRY = 1_024
+"""Bytes of an entry beside its parties and its entities."""
+
+PARTY = 32
+"""Bytes of a reference to a party, and of a third of one that nobody enrolled: three entries share it."""
+
+EXPANSION = 8
+"""Bytes of memory for each byte of entities' text."""
+
+Faults: TypeAlias = tuple[tuple[int, Outcome], ...]
+"""Hops and what is against each."""
 
 TOO_MUCH = Outcome(permitted=False, fault="the amount is more than a policy can compare")
-
-
-class _Known(NamedTuple):
-    """What is remembered of one chain: entities that hold while its parties are the same."""
-
-    parties: tuple[Party, ...]
-    entities: cedarpy.Entities
-    by_tool: dict[str, cedarpy.Entities]
-    faults: tuple[tuple[int, Outcome], ...] | None = None
 
 
 class Policy:
@@ -69,8 +72,9 @@ class Policy:
         self.catalogue = catalogue if bundle.catalogue is None or engine is not None else bundle.catalogue
         self.labels = labels
         self._engine = Engine(bundle, labels) if engine is None else engine
-        self._chains: Recent[bytes, _Known] = Recent(CHAINS)
-        self._hops: Recent[bytes, tuple[tuple[Party, ...], Outcome]] = Recent(8 * CHAINS)
+        self._calls: Weighed[tuple[bytes, str], tuple[tuple[Party, ...], cedarpy.Entities]] = Weighed(MEMORY * 3 // 4)
+        self._hops: Weighed[bytes, tuple[tuple[Party, ...], Outcome]] = Weighed(MEMORY // 8)
+        self._faults: Weighed[bytes, tuple[tuple[Party, ...], Faults]] = Weighed(MEMORY // 8)
 
     @property
     def digest(self) -> str:
@@ -103,32 +107,49 @@ class Policy:
             return TOO_MUCH
         tool = self.catalogue.tool(asked.tool)
         try:
-            entities = self._with_tool(self._known(chain, parties), asked.tool, tool)
+            entities = self._about(chain, parties, asked.tool, tool)
         except ValueError as error:
-            return Outcome(permitted=False, fault=clip(str(error)))
+            return unasked(error)
         return self._engine.ask(tool.action_class, name_of(parties[-1]), (TOOL, asked.tool), context, entities)
 
-    def _with_tool(self, known: _Known, name: str, tool: Tool) -> cedarpy.Entities:
-        entities = known.by_tool.get(name)
-        if entities is None:
-            entities = known.entities.with_added_json_str(json.dumps([entity.tool(name, tool, self.labels)]))
-            if len(known.by_tool) < TOOLS:
-                known.by_tool[name] = entities
+    def _about(self, chain: Links, parties: tuple[Party, ...], name: str, tool: Tool) -> cedarpy.Entities:
+        """Return what is known of a call, or remember: a tool that the leaf does not give is not worth it."""
+        leaf = chain.leaf
+        known = self._calls.get((leaf.digest, name))
+        if known is not None and known[0] == parties:
+            return known[1]
+        wanted = self._engine.slices[tool.action_class].read.attributes
+        own = entity.told(entity.tool(name, tool, self.labels), wanted)
+        text = json.dumps([own, *self._chain(chain, leaf, parties, tool.action_class)])
+        entities = self._engine.entities(text)
+        if name in leaf.grant.tools:
+            self._calls.put((leaf.digest, name), (parties, entities), _weight(parties, text))
         return entities
 
-    def faults(self, chain: Links, parties: tuple[Party, ...]) -> tuple[tuple[int, Outcome], ...]:
+    def _chain(self, chain: Links, hop: Hop, parties: tuple[Party, ...], action: str) -> list[Entity]:
+        """Return of a hop, and of all above it, what the rules about an action can read."""
+        read = self._engine.slices[action].read
+        people = {name for kind, name in read.named if kind == PRINCIPAL}
+        hops = {name for kind, name in read.named if kind == DELEGATION}
+        shown = [one for one in chain.hops[: hop.hop] if one.id in hops] if hops else []
+        found = entity.people(chain, hop, parties, people, read.attributes)
+        told = (
+            entity.delegation(chain, one, parties, self.catalogue, self.labels, read.attributes)
+            for one in (*shown, hop)
+        )
+        return [*found, *told]
+
+    def faults(self, chain: Links, parties: tuple[Party, ...]) -> Faults:
         """Return the hops that may not simply be made, and why.
 
         From memory where neither the chain nor its parties changed: nothing else is part of the question.
         """
-        known = self._chains.get(chain.leaf.digest)
-        if known is not None and known.parties == parties and known.faults is not None:
-            return known.faults
+        known = self._faults.get(chain.leaf.digest)
+        if known is not None and known[0] == parties:
+            return known[1]
         outcomes = [(hop.hop, self._stands(chain, hop, parties)) for hop in chain.hops]
         found = tuple(one for one in outcomes if not one[1].permitted)
-        known = self._chains.get(chain.leaf.digest)
-        if known is not None and known.parties == parties:
-            self._chains.put(chain.leaf.digest, known._replace(faults=found))
+        self._faults.put(chain.leaf.digest, (parties, found), _weight(parties) + ENTRY * len(found))
         return found
 
     def _stands(self, chain: Links, hop: Hop, parties: tuple[Party, ...]) -> Outcome:
@@ -137,7 +158,7 @@ class Policy:
         if known is not None and known[0] == concerned:
             return known[1]
         outcome = self._hop(chain, hop, parties, ())
-        self._hops.put(hop.digest, (concerned, outcome))
+        self._hops.put(hop.digest, (concerned, outcome), _weight(concerned) + ENTRY)
         return outcome
 
     def hop(self, chain: Links, parties: tuple[Party, ...], approvers: Sequence[str]) -> Outcome:
@@ -145,12 +166,12 @@ class Policy:
         return self._hop(chain, chain.leaf, parties, approvers)
 
     def _hop(self, chain: Links, hop: Hop, parties: tuple[Party, ...], approvers: Sequence[str]) -> Outcome:
-        by = name_of(parties[hop.hop - 1]) if hop.hop else chain.issuer
         try:
-            entities = self._known(chain, parties).entities
+            entities = self._engine.entities(json.dumps(self._chain(chain, hop, parties, "delegate")))
         except ValueError as error:
-            return Outcome(permitted=False, fault=clip(str(error)))
+            return unasked(error)
         context = {"approvals": entity.approvals(approvers)}
+        by = entity.delegator(chain, hop, parties)
         return self._engine.ask("delegate", by, (DELEGATION, hop.id), context, entities)
 
     def approver(self, judged: Judged) -> Outcome:
@@ -158,21 +179,18 @@ class Policy:
         context = entity.approving(judged)
         if context is None:
             return TOO_MUCH
+        read = self._engine.slices["approve"].read
+        needed = {name for kind, name in read.named if kind == PRINCIPAL}
+        needed |= {name_of(judged.requester), name_of(judged.approver)}
         people = {name_of(party): party for party in (*judged.ancestors, judged.requester, judged.approver)}
-        known = [entity.principal(name, party) for name, party in people.items()]
+        known = [entity.principal(name, party) for name, party in people.items() if name in needed]
         known.append(entity.tool(judged.tool, self.catalogue.tool(judged.tool), self.labels))
         try:
-            entities = self._engine.entities(known)
+            entities = self._engine.entities(json.dumps([entity.told(one, read.attributes) for one in known]))
         except ValueError as error:
-            return Outcome(permitted=False, fault=clip(str(error)))
+            return unasked(error)
         return self._engine.ask("approve", name_of(judged.approver), (TOOL, judged.tool), context, entities)
 
-    def _known(self, chain: Links, parties: tuple[Party, ...]) -> _Known:
-        known = self._chains.get(chain.leaf.digest)
-        if known is None or known.parties != parties:
-            people: dict[str, Entity] = {chain.issuer: entity.issuer(chain.issuer)}
-            people |= {(name := name_of(party)): entity.principal(name, party) for party in parties}
-            hops = [entity.delegation(chain, hop, parties, self.catalogue, self.labels) for hop in chain.hops]
-            known = _Known(parties, self._engine.entities([*people.values(), *hops]), {})
-            self._chains.put(chain.leaf.digest, known)
-        return known
+
+def _weight(parties: tuple[Party, ...], text: str = "") -> int:
+    return ENTRY + PARTY * len(parties) + EXPANSION * len(text)

@@ -6,13 +6,12 @@ for whoever shows the result to say.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from chain import jcs
+from chain import jcs, strangetoml
 from chain.errors import PolicyError, clip
 from chain.policy import Policy
 from chain.policyfacts import Stated, ask
@@ -79,7 +78,7 @@ def cases(files: Mapping[str, str]) -> list[tuple[str, Case]]:
 
 def _read(file: str, text: str) -> Iterable[Case]:
     try:
-        data: Any = jcs.loads(text.encode()) if file.endswith(".json") else tomllib.loads(text)
+        data: Any = jcs.loads(text.encode()) if file.endswith(".json") else strangetoml.loads(file, text)
     except ValueError as error:
         raise PolicyError(f"{file}: {clip(str(error))}") from None
     if not isinstance(data, dict) or data.keys() - {"case"}:

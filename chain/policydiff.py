@@ -69,9 +69,9 @@ def diff(before: Policy, after: Policy, most: int = MAX_TRIED) -> Difference:
 
 def _same(before: Policy, after: Policy, question: Question) -> bool:
     first, second = (_rules(policy, question) for policy in (before, after))
-    bodies = [{rule.id: (rule.body, rule.actions) for rule in rules} for rules in (first, second)]
+    texts = [{rule.id: (rule.text, rule.actions) for rule in rules} for rules in (first, second)]
     schemas = {policy.bundle.files[SCHEMA] for policy in (before, after)}
-    return bodies[0] == bodies[1] and len(schemas) == 1 and before.catalogue == after.catalogue
+    return texts[0] == texts[1] and len(schemas) == 1 and before.catalogue == after.catalogue
 
 
 def _rules(policy: Policy, question: Question) -> list[Rule]:

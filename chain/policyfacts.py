@@ -180,7 +180,8 @@ def answer(outcome: Outcome, approved: int = 0) -> Answer:
         return Answer("permit", 0, outcome.rules)
     people = max((gate.threshold for gate in outcome.gates), default=0)
     if not people:
-        return Answer("deny", 0, outcome.rules, outcome.words)
+        why = f"{outcome.words}: {outcome.cause}" if outcome.cause else outcome.words
+        return Answer("deny", 0, outcome.rules, why)
     if people <= approved:
         return Answer("permit", 0, outcome.rules)
     return Answer("approval", people, outcome.rules, "held back by " + ", ".join(f"`{rule}`" for rule in outcome.rules))

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from hashlib import sha256
-from itertools import chain, islice, product
 from itertools import combinations as pairs
+from itertools import islice, product
 from math import prod
 from typing import Any, NamedTuple, TypeAlias
 
 from chain.bundle import Rule
 from chain.entity import CLASSES, PRINCIPAL, SENSITIVITIES, TOOL
 from chain.policyfacts import MAX_DEPTH
+from chain.tree import beneath
 
 FRESH = "something-else"
 """A word that no rule mentions."""
@@ -80,35 +81,23 @@ def mentioned(rules: Iterable[Rule]) -> Mentioned:
     values: dict[str, set[Literal]] = {}
     for rule in rules:
         heads = [rule.body["principal"], rule.body["resource"]]
-        for names, found in (*map(_walk, heads), *chain.from_iterable(map(_compared, rule.body["conditions"]))):
+        conditions = rule.body["conditions"]
+        read |= _walk(conditions)[0]
+        compared = (_walk({name: value}) for _, name, value in beneath(conditions) if name in _COMPARING)
+        for names, found in (*map(_walk, heads), *compared):
             read |= names
             for name in names:
                 values.setdefault(name, set()).update(found)
     return Mentioned(frozenset(read), {name: frozenset(found) for name, found in values.items()})
 
 
-def _compared(node: Any) -> Iterator[tuple[set[str], set[Literal]]]:  # noqa: ANN401 - Cedar's JSON form
-    """Yield, for every comparison beneath a node, the attributes in it and the values; then all that is read."""
-    for name, value in _members(node):
-        if name in _COMPARING:
-            yield _walk({name: value})
-        yield from _compared(value)
-    yield (_walk(node)[0], set())
-
-
-def _members(node: Any) -> Iterable[tuple[str, Any]]:  # noqa: ANN401 - as above
-    if isinstance(node, dict):
-        return [("", value) for value in node["Record"].values()] if node.keys() == {"Record"} else node.items()
-    return [("", value) for value in node] if isinstance(node, list) else ()
-
-
-def _walk(node: Any) -> tuple[set[str], set[Literal]]:  # noqa: ANN401 - as above
+def _walk(node: Any) -> tuple[set[str], set[Literal]]:  # noqa: ANN401 - Cedar's JSON form
     """Return every attribute and every value beneath a node."""
     names: set[str] = set()
     values: set[Literal] = set()
-    for name, value in _members(node):
+    for parent, name, value in beneath(node, lambda name, _: name not in _SAID):
         if name == "attr":
-            names.add(PROMPT if value == "labels" and node.get("left") == {"Var": "context"} else value)
+            names.add(PROMPT if value == "labels" and parent.get("left") == {"Var": "context"} else value)
         elif name == "pattern":
             values |= {"".join(_piece(piece, star) for piece in value) for star in ("", "x")}
         elif name == "Value" and isinstance(value, str | int) and not isinstance(value, bool):
@@ -116,12 +105,11 @@ def _walk(node: Any) -> tuple[set[str], set[Literal]]:  # noqa: ANN401 - as abov
         elif name in ("__entity", "entity"):
             names.add(_KINDS.get(value.get("__entity", value)["type"], ""))
             values.add(value.get("__entity", value)["id"])
-        else:
-            inner = _walk(value)
-            names |= inner[0]
-            values |= inner[1]
     return names - {""}, values
 
+
+_SAID = frozenset(("attr", "pattern", "__entity", "entity"))
+"""Operators whose value says it all."""
 
 _KINDS = {PRINCIPAL: "id", TOOL: "tool"}
 

@@ -43,6 +43,26 @@ def parse_id(text: str) -> tuple[str, str]:
     return domain, "/" + path
 
 
+def is_trust_domain(text: str) -> bool:
+    """Tell whether a text can be the name of a trust domain (SPIFFE-ID s2.1)."""
+    return _TRUST_DOMAIN.fullmatch(text) is not None
+
+
+def ancestors(name: str) -> list[str]:
+    """Return the ids that a principal's own lies beneath, nearest first, and its trust domain's last.
+
+    Raises:
+        ValueError: `name` is no SPIFFE id.
+    """
+    floor = len("spiffe://") + len(parse_id(name)[0])
+    found = []
+    name = name.rpartition("/")[0]
+    while len(name) >= floor:
+        found.append(name)
+        name = name.rpartition("/")[0] if len(name) > floor else ""
+    return found
+
+
 class Principal(BaseModel):
     """An enrolled key's owner-side facts.
 

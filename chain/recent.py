@@ -39,3 +39,44 @@ class Recent(Generic[K, V]):
         """Forget, if it is remembered."""
         self._young.pop(key, None)
         self._old.pop(key, None)
+
+
+class Weighed(Generic[K, V]):
+    """A memory that is bounded by what its entries weigh, in two generations as above.
+
+    Threads may share it: each step is one dictionary operation. Two that put at once may count one weight once, or
+    begin a generation twice: it then holds a little more or less, until the next one.
+    """
+
+    __slots__ = ("_capacity", "_old", "_weight", "_young")
+
+    def __init__(self, capacity: int) -> None:
+        """Begin empty.
+
+        Args:
+            capacity: bytes of both generations together, about.
+        """
+        self._capacity = capacity // 2
+        self._weight = 0
+        self._young: dict[K, V] = {}
+        self._old: dict[K, V] = {}
+
+    def get(self, key: K) -> V | None:
+        """Return what is remembered, if it is."""
+        found = self._young.get(key)
+        return self._old.get(key) if found is None else found
+
+    def put(self, key: K, value: V, weight: int) -> None:
+        """Remember; what alone weighs more than a generation is not remembered.
+
+        Args:
+            key: of a fixed size.
+            value: in place of what was remembered.
+            weight: bytes of memory of both, about.
+        """
+        if weight > self._capacity:
+            return
+        if self._weight + weight > self._capacity:
+            self._old, self._young, self._weight = self._young, {}, 0
+        self._weight += weight
+        self._young[key] = value

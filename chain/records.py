@@ -25,6 +25,9 @@ from chain.reason import Reason
 from chain.request import Request
 from chain.signal import Event
 
+MAX_LISTED = 1_000
+"""Keys or principals that one record names."""
+
 
 def digest(data: bytes) -> str:
     """Return base64url SHA-256."""
@@ -85,11 +88,21 @@ def struck(named: Named, names: Sequence[str], cause: str, caller: str) -> dict[
 
     Args:
         named: what was said.
-        names: what that meant: where a principal was named, the keys that were enrolled for it.
+        names: what that meant: of a holder, its keys and those of all who worked under it.
         cause, caller: why, and who asked.
     """
     body: dict[str, Any] = {"kind": named.kind, "name": named.name, "cause": cause, "caller": caller}
-    return body if names == (named.name,) else body | {"names": list(names)}
+    return body if names == (named.name,) else body | listed("names", names)
+
+
+def listed(what: str, names: Sequence[str]) -> dict[str, Any]:
+    """Return names for a record: the first `MAX_LISTED`, and where there are more, how many in all.
+
+    Who else it was follows from the enrolments before, as a record's size must not follow from how many there are.
+    """
+    if len(names) <= MAX_LISTED:
+        return {what: list(names)} if names else {}
+    return {what: list(names[:MAX_LISTED]), f"{what}_count": len(names)}
 
 
 def approval_requested(asked: Approval) -> dict[str, Any]:
@@ -154,7 +167,9 @@ def suspended(suspension: Suspension) -> dict[str, Any]:
     }
 
 
-def signalled(event: Event, keys: Sequence[str], principals: Sequence[str], caller: str) -> dict[str, Any]:
+def signalled(
+    event: Event, keys: Sequence[str], principals: Sequence[str], caller: str, unchanged: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return the body of `signalled`: who said what of whom; the token by digest.
 
     Args:
@@ -162,6 +177,7 @@ def signalled(event: Event, keys: Sequence[str], principals: Sequence[str], call
         keys: whose holdings it revoked.
         principals: whom it was about.
         caller: who handed it in.
+        unchanged: those of them of whom something newer was known, so that it changed nothing.
     """
     body: dict[str, Any] = {
         "kind": event.kind,
@@ -169,11 +185,14 @@ def signalled(event: Event, keys: Sequence[str], principals: Sequence[str], call
         "jti": event.jti,
         "event": event.digest,
         "at": event.at,
-        "principals": list(principals),
+        "principals": [],
         "caller": caller,
     }
-    stated = {"level": event.level, "change": event.change, "cause": event.cause, "keys": list(keys)}
-    return body | {name: value for name, value in stated.items() if value}
+    stated = {"level": event.level, "change": event.change, "cause": event.cause}
+    body |= {name: value for name, value in stated.items() if value}
+    if unchanged:
+        body |= listed("unchanged", unchanged) | {"why_unchanged": "a newer event was taken before"}
+    return body | listed("principals", principals) | listed("keys", keys)
 
 
 def enrolled(thumbprint: str, principal: Principal, caller: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from math import ceil
 
+from chain import ruling
 from chain.applied import Situation, apply, text
 from chain.control import ORDINARY, Suspension
 from chain.decision import Finding
@@ -29,7 +30,7 @@ HALVINGS = 12
 def wait(situation: Situation) -> Iterator[Proposal]:
     """Later: when every hop was issued, and its holder has rested."""
     issued = max(hop.iat for hop in situation.chain.hops) - MAX_SKEW
-    rest = situation.state.rested(situation.chain.leaf.holder, situation.now)
+    rest = situation.state.rested(situation.chain, situation.now)
     then = max(issued, ceil(situation.now + rest))
     yield (_state("time", text(int(situation.now)), text(then), f"wait for {then - int(situation.now)} s"),)
 
@@ -114,21 +115,15 @@ def hop_approval(situation: Situation) -> Iterator[Proposal]:
     )
 
 
-def policy(situation: Situation) -> Iterator[Proposal]:
-    """What a rule might look at: labels, the amount, who the holders are and how they stand; in the end the rule."""
-    labels = situation.request.labels
-    if any(_of_the_call(finding) for finding in situation.verdict().findings):
-        if labels:
-            words = "state no labels, where the prompt deserves none"
-            yield (Change("request", "labels", text(list(labels)), "[]", words),)
-        yield from _amounts(situation)
-    yield from _shorter(situation)
-    yield from enrolment(situation)
-    yield from _calm(situation)
-    yield from _rules(situation)
+def labels(situation: Situation) -> Iterator[Proposal]:
+    """None are stated."""
+    stated = situation.request.labels
+    if stated:
+        words = "state no labels, where the prompt deserves none"
+        yield (Change("request", "labels", text(list(stated)), "[]", words),)
 
 
-def _amounts(situation: Situation) -> Iterator[Proposal]:
+def amounts(situation: Situation) -> Iterator[Proposal]:
     """Seek the largest amount below the one asked that no rule speaks against."""
     where, asked = situation.state.catalogue.tool(situation.request.tool).amount, case(situation).amount
     if where is None or asked is None:
@@ -146,14 +141,16 @@ def _amounts(situation: Situation) -> Iterator[Proposal]:
 
 def _refused(situation: Situation, name: str, amount: Decimal) -> bool:
     tried = apply(Change("request", f"arguments.{name}", "", text(f"{amount:f}"), ""), situation)
-    return any(map(_of_the_call, tried.verdict().findings))
+    return any(map(of_the_call, tried.answered(ruling.policy).findings))
 
 
-def _of_the_call(finding: Finding) -> bool:
+def of_the_call(finding: Finding) -> bool:
+    """Tell whether a rule of the policy speaks against the call itself."""
     return finding.reason is Reason.POLICY_DENIED and finding.hop is None
 
 
-def _shorter(situation: Situation) -> Iterator[Proposal]:
+def shorter(situation: Situation) -> Iterator[Proposal]:
+    """Every hop lives less long."""
     for life in LIVES:
         steps = tuple(
             Change("grant", f"hops.{hop.hop}.exp", text(hop.exp), text(hop.iat + life), f"hop {hop.hop} lives {life} s")
@@ -164,7 +161,7 @@ def _shorter(situation: Situation) -> Iterator[Proposal]:
             yield steps
 
 
-def _calm(situation: Situation) -> Iterator[Proposal]:
+def calm(situation: Situation) -> Iterator[Proposal]:
     """Nobody whom a holder stands for is at risk."""
     standings = situation.state.controls.standings
     people = [one.principal.id for one in case(situation).parties if one.principal and one.standing != ORDINARY]
@@ -177,22 +174,22 @@ def _calm(situation: Situation) -> Iterator[Proposal]:
         )
 
 
-def _rules(situation: Situation) -> Iterator[Proposal]:
+def rules(situation: Situation) -> Iterator[Proposal]:
     """Take out the rules that speak against it, or, where none permits it, the policy."""
-    rules = situation.state.policy
-    if rules is None:
+    policy = situation.state.policy
+    if policy is None:
         return
     parties = case(situation).parties
-    found = [outcome.rules for _, outcome in rules.faults(situation.chain, parties) if not outcome.gates]
-    verdict = situation.verdict()
-    if any(map(_of_the_call, verdict.findings)):
+    found = [outcome.rules for _, outcome in policy.faults(situation.chain, parties) if not outcome.gates]
+    verdict = situation.answered(ruling.policy)
+    if any(map(of_the_call, verdict.findings)):
         found.append(verdict.rules)
     named = sorted({rule for one in found for rule in one})
     if named:
         yield tuple(
             _state(f"policy.rules.{name}", text(name), "", f"the policy has no rule `{name}`") for name in named
         )
-    yield (_state("policy", text(rules.digest), "", "no policy is active"),)
+    yield (_state("policy", text(policy.digest), "", "no policy is active"),)
 
 
 RELIEFS: dict[Reason, tuple[Callable[[Situation], Iterator[Proposal]], ...]] = {
@@ -203,10 +200,15 @@ RELIEFS: dict[Reason, tuple[Callable[[Situation], Iterator[Proposal]], ...]] = {
     Reason.SUSPENDED: (suspension,),
     Reason.QUARANTINED: (suspension,),
     Reason.HOLDER_UNKNOWN: (enrolment,),
-    Reason.POLICY_DENIED: (policy,),
-    Reason.POLICY_ERROR: (policy,),
+    Reason.POLICY_DENIED: (shorter, enrolment, calm, rules),
+    Reason.POLICY_ERROR: (shorter, enrolment, calm, rules),
     Reason.HOP_UNAPPROVED: (hop_approval,),
     Reason.APPROVAL_REQUIRED: (approval,),
     Reason.APPROVAL_THROTTLED: (approval,),
 }
-"""Finding -> everything that proposes a change because of it."""
+"""Finding -> everything that proposes a change because of it, what is mildest first."""
+
+OF_THE_CALL: dict[Reason, tuple[Callable[[Situation], Iterator[Proposal]], ...]] = {
+    Reason.POLICY_DENIED: (labels, amounts),
+}
+"""What proposes a change first, where a finding is about the call itself and about none of its hops."""

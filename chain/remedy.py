@@ -32,6 +32,9 @@ Proposal: TypeAlias = tuple[Change, ...]
 OF_ARGUMENTS = frozenset({Reason.ARGUMENT_NOT_GRANTED, Reason.ARGUMENT_MISSING, Reason.CONSTRAINT_VIOLATED})
 """Findings that each concern one argument."""
 
+TOGETHER = 16
+"""Arguments that are changed at once."""
+
 FEW = 4
 """Values of one field that are proposed, the nearest first."""
 
@@ -39,30 +42,36 @@ BEYOND = 60
 """Seconds beyond now that a delegation would have to live, to be of any use."""
 
 
-def argument(situation: Situation) -> Iterator[Proposal]:
-    """Another value of the first argument that a hop refuses, or constraints that permit it."""
+def arguments(situation: Situation) -> Iterator[Proposal]:
+    """The nearest values of all that a hop refuses, at once; or of the first alone, or constraints that permit it."""
+    found = [list(_another(situation, name)) for name in sorted(refused(situation))[:TOGETHER]]
+    if len(found) > 1:
+        yield tuple(proposals[0][0] for proposals in found if proposals)
+    for name in sorted(refused(situation))[:1]:
+        yield from found[0]
+        closed = [hop for hop in situation.chain.hops if _closed(hop, situation.request.tool)]
+        if name in situation.request.arguments:
+            yield from _widenings(situation, name, closed)
+
+
+def _another(situation: Situation, name: str) -> Iterator[Proposal]:
+    """Propose another value of an argument, or none."""
     asked = situation.request.arguments
-    name = next(iter(sorted(refused(situation))), None)
-    if name is None:
-        return
     closed = [hop for hop in situation.chain.hops if _closed(hop, situation.request.tool)]
     ruled = [_granted(hop, situation.request.tool)[name] for hop in closed if name in _tool(hop, situation)]
     if len(ruled) < len(closed) and name in asked:
         yield (_stated(f"arguments.{name}", asked[name], ABSENT, f"leave out `{name}`"),)
     if ruled:
         yield from values(situation, name, ruled)
-    if name in asked:
-        yield from _widenings(situation, name, closed)
 
 
 def refused(situation: Situation) -> set[str]:
-    """Return the arguments that some hop refuses, misses or does not name."""
+    """Return the arguments that some hop refuses, misses or does not name; hops that grant the same are asked once."""
     asked, found = situation.request.arguments, set()
-    for hop in situation.chain.hops:
-        compiled = hop.compiled(situation.request.tool)
-        if compiled:
-            found |= {name for name, permits in compiled if name not in asked or not permits(asked[name])}
-            found |= asked.keys() - {name for name, _ in compiled}
+    granted = [rules for hop in situation.chain.hops if (rules := _tool(hop, situation))]
+    for rules in {msgspec.json.encode(one): one for one in granted}.values():
+        found |= {name for name, rule in rules.items() if name not in asked or not rule.permits(asked[name])}
+        found |= asked.keys() - rules.keys()
     return found
 
 
@@ -315,9 +324,9 @@ REMEDIES: dict[Reason, tuple[Callable[[Situation], Iterator[Proposal]], ...]] = 
     Reason.AUDIENCE_MISSING: (audience,),
     Reason.AUDIENCE_MISMATCH: (audience,),
     Reason.TOOL_NOT_GRANTED: (tool,),
-    Reason.ARGUMENT_NOT_GRANTED: (argument,),
-    Reason.ARGUMENT_MISSING: (argument,),
-    Reason.CONSTRAINT_VIOLATED: (argument,),
+    Reason.ARGUMENT_NOT_GRANTED: (arguments,),
+    Reason.ARGUMENT_MISSING: (arguments,),
+    Reason.CONSTRAINT_VIOLATED: (arguments,),
     Reason.REQUEST_ID_MISSING: (request_id,),
     Reason.CLASS_NOT_GRANTED: (action_class,),
     Reason.CLASSIFICATION_EXCEEDED: (classification,),

@@ -1,7 +1,8 @@
 """The last questions: what the policy says, what people have to approve, what the budget has left.
 
 The law of this file: each is one more question, asked of every hop or of the call as a whole, and none rescues what an
-earlier one refused. Nothing is asked of people, and nothing is spent, for a call that something else stops.
+earlier one refused. Nothing is asked of people, and nothing is spent, for a call that something else stops. Who did not
+show to be the holder is told nothing here, and costs nothing.
 """
 
 from __future__ import annotations
@@ -53,10 +54,10 @@ def _listed(case: Case, hop: Delegation) -> None:
 
 def policy(case: Case) -> None:
     """Every hop and the call: a rule of the policy permits it and none forbids it; what errs is refused."""
-    hops(case)
     rules = case.state.policy
-    if rules is None:
+    if rules is None or case.unproven:
         return
+    hops(case)
     request, chain = case.request, case.chain
     if (wrong := _unreadable(case)) is not None:
         case.against(Reason.AMOUNT_UNREADABLE, None, wrong)
@@ -70,10 +71,13 @@ def policy(case: Case) -> None:
         classification=case.state.settings.labels[case.label],
         age=max(0, int(case.now) - chain.root.iat),
         amount=case.amount,
-        approvers=[vote.approver for vote in case.votes],
         currency="" if case.amount is None else currency(case),
     )
     outcome = rules.call(chain, case.parties, asked)
+    if not outcome.permitted and case.votes:  # rules may count the people themselves
+        told = rules.call(chain, case.parties, asked._replace(approvers=[vote.approver for vote in case.votes]))
+        case.leans = told.permitted
+        outcome = told
     case.rules, case.obligations = outcome.rules, outcome.obligations
     _weigh(case, outcome)
 
@@ -133,28 +137,37 @@ def handover(case: Case) -> None:
 
 def approval(case: Case) -> None:
     """Every gate of every hop and of the policy: enough people approved this very call, and nobody refused it."""
+    if case.unproven:
+        return
+    _gated(case)
+    asked = case.asked
+    if asked is not None and asked.state == "denied":  # whoever asks for people now: a refusal is final
+        case.against(Reason.APPROVAL_DENIED, None, f"refused by {_names(asked.refused_by)}")
+    elif case.goes_through:  # nobody is asked to approve what something else stops
+        if missing(case.demands, case.votes):
+            _ask(case)
+        elif case.demands or case.leans:
+            case.used = asked
+
+
+def _gated(case: Case) -> None:
+    """Add the demands of the chain's own gates."""
     for hop in case.chain.hops if case.chain.stateful else ():
         for number, gate in enumerate(hop.approval):
             if _concerns(gate, case):
                 case.demands.append(Demand(f"hop:{hop.hop}:{number}", gate.threshold, gate.approvers))
+
+
+def _ask(case: Case) -> None:
+    """Want people to be asked, unless too many are already."""
     asked = case.asked
-    if asked is not None and asked.state == "denied":  # whoever asks for people now: a refusal is final
-        case.against(Reason.APPROVAL_DENIED, None, f"refused by {_names(asked.votes[-1].approver)}")
-        return
-    if not case.demands:
-        return
-    if not case.goes_through:
-        return  # nobody is asked to approve what something else stops
-    unmet = missing(case.demands, case.votes)
-    if not unmet:
-        case.used = asked
-        return
     open_now = asked if asked is not None and asked.state in ("pending", "approved") else None
-    if open_now is None and case.state.waiting(case.asker, case.now) >= case.state.settings.max_waiting:
-        case.against(Reason.APPROVAL_THROTTLED, None, "too many requests of this holder wait for people already")
+    crowded = case.state.crowded(case.asker, case.action, case.now) if open_now is None else None
+    if crowded is not None:
+        case.against(Reason.APPROVAL_THROTTLED, None, crowded)
         return
     case.want = Want(case.action, case.binding, tuple(case.demands), open_now, len(case.votes))
-    for demand in unmet:
+    for demand in missing(case.demands, case.votes):
         who = f" of {_names(*demand.approvers)}" if demand.approvers else ""
         people = "1 person" if demand.threshold == 1 else f"{demand.threshold} people"
         case.against(Reason.APPROVAL_REQUIRED, None, f"needs the approval of {people}{who} ({demand.source})")
@@ -173,7 +186,7 @@ def _names(*names: str) -> str:
 
 def budget(case: Case) -> None:
     """Every hop with a budget: enough is left of it for this call, and what all beneath it used counts."""
-    if not case.chain.stateful or case.state.settings.home is None:
+    if not case.chain.stateful or case.state.settings.home is None or case.unproven:
         return
     spends = []
     for hop in case.chain.hops:

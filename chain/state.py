@@ -11,12 +11,12 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from chain.approval import Approval
+from chain.approval import Action, Approval
 from chain.budget import Spent
 from chain.catalog import Catalogue
 from chain.containment import Profile
 from chain.control import Controls, Party, Suspension
-from chain.delegation import Delegation
+from chain.delegation import Chain, Delegation
 from chain.errors import ConfigurationError
 from chain.grant import LABELS
 from chain.outcome import PolicyView
@@ -41,11 +41,21 @@ EMERGENCY_LIFETIME = 60
 """Seconds that a broken glass is good for: the shortest life of all."""
 
 MAX_WAITING = 8
-"""Requests for approval that one holder may have open, with all who work under the same agent: people who are asked too
-often stop reading."""
+"""Requests for approval that one holder may have open, with all who work under the same agent and every key that nobody
+enrolled and that was handed something by them: people who are asked too often stop reading."""
 
-SHADOWABLE = frozenset({Reason.CLASS_NOT_GRANTED, Reason.POLICY_DENIED, Reason.POLICY_ERROR})
-"""What may be refused in shadow: never authenticity, containment, revocation, an approval or a budget."""
+MAX_WORKERS = 256
+"""Workers that one agent may enrol, with all that these enrol: what is said of it is said of every one of them."""
+
+MAX_WAITING_ROOT = 32
+"""Requests that may be open under one root, whoever asks."""
+
+MAX_WAITING_ALL = 512
+"""Requests that may be open at all: each is kept whole, arguments included."""
+
+SHADOWABLE = frozenset({Reason.CLASS_NOT_GRANTED, Reason.POLICY_DENIED})
+"""What may be refused in shadow: never authenticity, containment, revocation, an approval or a budget;
+nor what could not be evaluated, since nobody knows which people it would have asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +69,9 @@ class Settings:
         require_enrolment: whether every holder of a chain that writes or acts must be enrolled. Off only where
             there is no registry to ask: offline.
         home: name of the authority whose budgets and approvals are kept here; None keeps none: offline.
-        approval_lifetime, max_waiting: see `APPROVAL_LIFETIME`, `MAX_WAITING`.
+        approval_lifetime: see `APPROVAL_LIFETIME`.
+        max_waiting, max_waiting_root, max_waiting_all: see `MAX_WAITING` and what follows it.
+        max_workers: see `MAX_WORKERS`; those whose keys were revoked do not count, and operators enrol any number.
         status_list: URI of the Token Status List that is published here; None where none is.
         shadow: reasons out of `SHADOWABLE` that are answered with DENY and not enforced, for estates not yet ready.
     """
@@ -71,6 +83,9 @@ class Settings:
     home: str | None = None
     approval_lifetime: int = APPROVAL_LIFETIME
     max_waiting: int = MAX_WAITING
+    max_waiting_root: int = MAX_WAITING_ROOT
+    max_waiting_all: int = MAX_WAITING_ALL
+    max_workers: int = MAX_WORKERS
     shadow: frozenset[Reason] = frozenset()
     status_list: str | None = None
 
@@ -78,11 +93,14 @@ class Settings:
         """Refuse to leave unenforced what must hold.
 
         Raises:
-            ConfigurationError: `shadow` names a reason that is not in `SHADOWABLE`.
+            ConfigurationError: `shadow` names a reason that is not in `SHADOWABLE`; or fewer requests may wait in
+                all than under one root, or fewer there than of one holder.
         """
         if not self.shadow <= SHADOWABLE:
             named = ", ".join(sorted(self.shadow - SHADOWABLE))
             raise ConfigurationError(f"never in shadow: {named}")
+        if not self.max_waiting <= self.max_waiting_root <= self.max_waiting_all:
+            raise ConfigurationError("max_waiting is at most max_waiting_root, and that at most max_waiting_all")
 
 
 class State(Protocol):
@@ -129,8 +147,8 @@ class State(Protocol):
         """Return what stops whoever holds this key."""
         ...
 
-    def rested(self, thumbprint: str, now: float) -> float:
-        """Return how many seconds this holder has to wait before it may ask again; 0 where it need not."""
+    def rested(self, chain: Chain, now: float) -> float:
+        """Return how many seconds a chain's holder has to wait before it may ask again; 0 where it need not."""
         ...
 
     def spent(self, digest: bytes) -> Spent:
@@ -145,8 +163,14 @@ class State(Protocol):
         """Return the latest request for approval of an action."""
         ...
 
-    def waiting(self, thumbprint: str, now: float) -> int:
-        """Return how many requests of this holder wait for people."""
+    def crowded(self, asker: str, action: Action, now: float) -> str | None:
+        """Return why people are not asked about one action more, since too much waits for them; None where they are.
+
+        Args:
+            asker: thumbprint of the key that asks; empty for an issuer.
+            action: what they would be asked about.
+            now: seconds.
+        """
         ...
 
     def approved(self, digest: bytes) -> bool:

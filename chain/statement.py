@@ -6,11 +6,13 @@ The law of this file: it only finds places. Cedar alone says what a statement me
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
-_PIECE = re.compile(r'//[^\n]*|"(?:\\.|[^"\\])*"|;|[^;"/]+|.', re.DOTALL)
-_BLANK = re.compile(r"(?:\s+|//[^\n]*)+")
+from chain.bounds import COMMENT, STRING
+
+_PIECE = re.compile(rf'{COMMENT}|{STRING}|;|[^;"/]+|.', re.DOTALL)
+_BLANK = re.compile(rf"(?:\s+|{COMMENT})+")
 _TOKEN = re.compile(r"`([^`\n]+)`")
 
 
@@ -28,36 +30,24 @@ class Statement(NamedTuple):
 
 def statements(text: str) -> Iterator[Statement]:
     """Yield the statements of a file, in order; the semicolons in strings and comments end none."""
-    begun = 0
+    begun, line = 0, 1
     for piece in _PIECE.finditer(text):
         if piece[0] == ";":
-            yield _statement(text, begun, piece.end())
+            yield _statement(text, line, begun, piece.end())
+            line += text.count("\n", begun, piece.end())
             begun = piece.end()
     if _BLANK.sub("", text[begun:]):
-        yield _statement(text, begun, len(text))
+        yield _statement(text, line, begun, len(text))
 
 
-def _statement(text: str, begun: int, end: int) -> Statement:
+def _statement(text: str, line: int, begun: int, end: int) -> Statement:
     blank = _BLANK.match(text, begun, end)
     start = begun if blank is None else blank.end()
-    return Statement(text.count("\n", 0, start) + 1, text[start:end])
+    return Statement(line + text.count("\n", begun, start), text[start:end])
 
 
-def faulty(text: str, parse: Callable[[str], object], error: str) -> int:
-    """Return the line of a syntax error.
-
-    Args:
-        text: of the file.
-        parse: raises `ValueError` for a statement that is none.
-        error: what was said of the whole; the token that it names is looked for.
-    """
-    last = 1
-    for statement in statements(text):
-        last = statement.line
-        try:
-            parse(statement.text)
-        except ValueError:
-            named = _TOKEN.search(error)
-            place = -1 if named is None else statement.text.find(named[1])
-            return statement.line + (statement.text.count("\n", 0, place) if place > 0 else 0)
-    return last
+def faulty(statement: Statement, error: str) -> int:
+    """Return the line of a syntax error in a statement: that of the token that the error names, if it names one."""
+    named = _TOKEN.search(error)
+    place = -1 if named is None else statement.text.find(named[1])
+    return statement.line + (statement.text.count("\n", 0, place) if place > 0 else 0)

@@ -12,12 +12,11 @@ from typing import cast, get_args
 
 import msgspec
 
-from chain import records, signalling
+from chain import naming, records, signalling
 from chain import signal as signals
-from chain.base64url import b64decode
 from chain.caller import Caller
 from chain.change import Compose
-from chain.control import EVERYTHING, Mode, Named, Scope, Strike, Suspension
+from chain.control import Mode, Named, Scope, Suspension
 from chain.desk import Desk
 from chain.errors import ChainError, ForbiddenError, InvalidRequestError, NotFoundError
 from chain.live import Live
@@ -29,16 +28,24 @@ from chain.signalling import Signalled
 from chain.view import Revoked, Struck
 from chain.writing import Writing
 
-MAX_NAME = 2048
-"""Characters of what is suspended or revoked by name."""
-
 MAX_CAUSE = 1024
 """Characters of a cause; one line."""
 
 MAX_LIFETIME = 10 * 365 * 24 * 3600
 """Seconds of the longest suspension that ends by itself."""
 
-_DIGEST = 32
+
+class Stopped(Suspension, frozen=True):
+    """A suspension, as whoever ordered it is told.
+
+    Attributes:
+        keys: how many enrolled keys it stops as things stand, for an agent or a trust domain; None for what stops no
+            keys.
+        lifted: whether it stands no more: a repeated order is told what the first one did, and may come too late.
+    """
+
+    keys: int | None = None
+    lifted: bool = False
 
 
 class Lifted(msgspec.Struct, frozen=True):
@@ -78,7 +85,7 @@ class Steering:
     def suspend(
         self, caller: Caller, scope: str, name: str, cause: str, mode: str = "suspended", lifetime: int = 0,
         key: str | None = None,
-    ) -> Suspension:  # fmt: skip
+    ) -> Stopped:  # fmt: skip
         """Stop something. See `begin_suspend`."""
         return self.begin_suspend(caller, scope, name, cause, mode, lifetime, key).result()
 
@@ -91,7 +98,7 @@ class Steering:
         mode: str = "suspended",
         lifetime: int = 0,
         key: str | None = None,
-    ) -> Future[Suspension]:
+    ) -> Future[Stopped]:
         """Stop an agent, a trust domain, a task, a tool, or everything, from the next call on.
 
         What is stopped already stays stopped as far and as long as it was, whatever this says: see `resume`.
@@ -103,17 +110,18 @@ class Steering:
             cause: why, one line; required.
             mode: `suspended`, or `quarantined`, which still lets it read.
             lifetime: seconds until it ends by itself; 0 for never.
-            key: idempotency key.
+            key: idempotency key. A second order under it changes nothing, whatever was lifted in between.
 
         Returns:
-            What stands now.
+            What the order brought, and whether it still stands.
 
         Raises:
-            InvalidRequestError: a scope or mode that is not known, no name, no cause, or a lifetime below 0.
+            InvalidRequestError: a scope or mode that is not known, a name that nothing of this scope can have, no
+                cause, or a lifetime below 0.
             ForbiddenError: the caller is no operator.
         """
         caller.require("Suspend")
-        named = _named(scope, name)
+        named = naming.stoppable(scope, name)
         if mode not in get_args(Mode):
             raise InvalidRequestError(f"a mode is one of {', '.join(get_args(Mode))}")
         if not 0 <= lifetime <= MAX_LIFETIME:
@@ -138,7 +146,15 @@ class Steering:
             return msgspec.json.encode(suspension)
 
         once = Once.of(caller, "Suspend", key, *named, cause, mode, lifetime)
-        return self._desk.change(compose, once, Suspension, urgent=True)
+        return Finished(self._desk.change(compose, once, Suspension, urgent=True), self._told)
+
+    def _told(self, suspension: Suspension) -> Stopped:
+        """Return what a suspension stops, and whether it, or what came in its place, still stands."""
+        live, scope, name = self._desk.live, suspension.scope, suspension.name
+        standing = live.controls.suspensions.get((scope, name))
+        told = {field: getattr(suspension, field) for field in Suspension.__struct_fields__}
+        lifted = standing is None or not standing.at(self._desk.clock())
+        return Stopped(**told, keys=_keys(scope, name, live), lifted=lifted)
 
     def resume(self, caller: Caller, scope: str, name: str, cause: str, key: str | None = None) -> Lifted:
         """Let something go on. See `begin_resume`."""
@@ -159,7 +175,7 @@ class Steering:
             ForbiddenError: the caller is no operator.
         """
         caller.require("Resume")
-        named = _named(scope, name)
+        named = naming.scoped(scope, name)
         _require_cause(cause)
 
         def compose(writing: Writing) -> bytes | ChainError:
@@ -188,7 +204,7 @@ class Steering:
             raise ForbiddenError("by name revokes an issuer or operator")
         if order.target:
             raise InvalidRequestError("either a delegation is revoked, or a name")
-        _require_name(named)
+        naming.require(named)
         fall, store = self._desk.lineage.fall, self._desk.store
         if dry_run:
             names = _names(named, self._desk.live)
@@ -237,41 +253,30 @@ def _striking(named: Named, cause: str, caller: Caller) -> Compose:
 
 
 def _names(named: Named, live: Live) -> tuple[str, ...]:
-    """Return what a name means now.
+    """Return what a name means now: a holder's is that of all who work under it, too.
 
     Raises:
         NotFoundError: a principal for which no key is enrolled.
     """
-    if named.kind != "holder" or not named.name.startswith("spiffe://"):
+    if named.kind != "holder":
         return (named.name,)
-    keys = tuple(live.keys_of(named.name))
-    if not keys:
+    if not naming.is_id(named.name):
+        return tuple(sorted(live.roster.with_workers([named.name])))
+    if not live.roster.keys_of(named.name):
         raise NotFoundError(f"no key is enrolled for `{named.name}`")
-    return keys
+    return tuple(sorted(live.roster.beneath({named.name})))
 
 
-def _require_name(named: Named) -> None:
-    if named.kind not in get_args(Strike):
-        raise InvalidRequestError(f"a kind of name is one of {', '.join(get_args(Strike))}")
-    if not 0 < len(named.name) <= MAX_NAME:
-        raise InvalidRequestError(f"a name has 1 to {MAX_NAME} characters")
-    if named.kind == "key" or (named.kind == "holder" and not named.name.startswith("spiffe://")):
-        try:
-            size = len(b64decode(named.name.encode()))
-        except ValueError:
-            size = 0
-        if size != _DIGEST:
-            raise InvalidRequestError(f"a {named.kind} is named by the thumbprint of its key, 43 characters")
-
-
-def _named(scope: str, name: str) -> tuple[Scope, str]:
-    if scope not in get_args(Scope):
-        raise InvalidRequestError(f"a scope is one of {', '.join(get_args(Scope))}")
-    if scope == "everything":
-        return "everything", EVERYTHING
-    if not 0 < len(name) <= MAX_NAME:
-        raise InvalidRequestError(f"a {scope} is named by 1 to {MAX_NAME} characters")
-    return cast("Scope", scope), name
+def _keys(scope: Scope, name: str, live: Live) -> int | None:
+    """Return how many enrolled keys a suspension stops."""
+    roster = live.roster
+    if scope == "trust_domain":
+        return len(roster.beneath({f"spiffe://{name}"}))
+    if scope != "agent":
+        return None
+    if naming.is_id(name):
+        return len(roster.beneath({name}))
+    return len(roster.with_workers([name]) & roster.principals.keys())
 
 
 def _require_cause(cause: str) -> None:

@@ -42,7 +42,10 @@ _OVERSEERS = frozenset({Role.AUDITOR, Role.OPERATOR})
 """Who is told everything."""
 
 _READERS = _OVERSEERS | {Role.ISSUER, Role.ENFORCEMENT_POINT}
-"""Who may follow the ledger at all."""
+"""Who may follow the ledger, whatever happens in it."""
+
+APPROVALS = frozenset({"approval_requested", "approval_resolved", "approval_consumed"})
+"""Kinds that an approver may follow, so that nobody has to ask again and again what waits for people."""
 
 _OPEN = frozenset(
     {
@@ -60,7 +63,7 @@ _MEMBERS: dict[str, tuple[str, ...]] = {
 }
 """Kind -> members that an issuer or enforcement point is told of what it did not ask itself; of others, none."""
 
-_UNTOLD = "the ledger is told to issuers, enforcement points, auditors and operators"
+_UNTOLD = "the ledger is told to issuers, enforcement points, auditors and operators, and its approvals to approvers"
 
 _ASKED = Request(tool="chain:watch")
 """The authority's own tools are reads (`chain.catalog`), which is what a quarantined chain may still do."""
@@ -163,14 +166,26 @@ def expires(chain: Chain) -> int:
     return min(hop.exp for hop in chain.hops)
 
 
-def require_reader(caller: Caller) -> None:
-    """Return where a caller may follow the ledger. An agent may not: it may ask how its own chain stands.
+def readable(caller: Caller, kinds: Iterable[str]) -> frozenset[str]:
+    """Return the kinds that are told to a caller who follows the ledger.
+
+    An agent follows no ledger: it may ask how its own chain stands.
+
+    Args:
+        caller: who asks.
+        kinds: which; none named means all that it may follow.
 
     Raises:
-        ForbiddenError: it may not.
+        ForbiddenError: it may not follow them.
+        InvalidRequestError: one that does not exist.
     """
-    if _READERS.isdisjoint(caller.roles):
+    every = KINDS if not _READERS.isdisjoint(caller.roles) else APPROVALS if Role.APPROVER in caller.roles else None
+    if every is None:
         raise ForbiddenError(f"`{caller.name}` may watch a chain that it presents; {_UNTOLD}")
+    named = _known(kinds)
+    if not named <= every:
+        raise ForbiddenError(f"`{caller.name}` may watch only {', '.join(sorted(every))}")
+    return named or every
 
 
 def require_own(caller: Caller, chain: Chain, *, named: bool) -> None:
@@ -184,21 +199,19 @@ def require_own(caller: Caller, chain: Chain, *, named: bool) -> None:
     Raises:
         ForbiddenError: it may not.
     """
+    if caller.roles <= {Role.APPROVER}:
+        raise ForbiddenError(f"`{caller.name}` watches approvals, and no chain")
     held = caller.holder in {hop.holder for hop in chain.hops}
     if named and not held and _READERS.isdisjoint(caller.roles):
         raise ForbiddenError("the chain is not this caller's, and only its digest was presented")
 
 
-def chosen(kinds: Iterable[str]) -> frozenset[str]:
-    """Return the kinds to tell; none named means all.
-
-    Raises:
-        InvalidRequestError: one that does not exist: whoever waits for it would wait for ever.
-    """
+def _known(kinds: Iterable[str]) -> frozenset[str]:
+    """Return kinds that exist: whoever waits for another would wait for ever."""
     named = frozenset(kinds)
     if unknown := sorted(named - KINDS):
         raise InvalidRequestError(f"no record is of the kind `{unknown[0][:64]}`")
-    return named or KINDS
+    return named
 
 
 def require_cursor(after: int, head: int) -> None:

@@ -47,20 +47,19 @@ class Watching:
         """Return the records after a revision, as this caller may see them.
 
         Args:
-            caller: an issuer, enforcement point, auditor or operator.
+            caller: an issuer, enforcement point, auditor or operator; an approver, of what people are asked.
             after: the last revision that was seen; 0 for the beginning.
-            kinds: which (`chain.watch.KINDS`); none named means all.
+            kinds: which (`chain.watch.KINDS`); none named means all that the caller may follow.
             limit: revisions to look at, 1 to `chain.watch.PAGE`; a page may hold fewer records, and none.
 
         Raises:
-            ForbiddenError: the caller may not read the ledger.
+            ForbiddenError: the caller may not read the ledger, or not these kinds.
             InvalidRequestError: an unknown kind, or a limit out of bounds.
             CursorError: nothing can go on from there.
             StoreError: the ledger could not be read.
         """
         caller.require("Watch")
-        watch.require_reader(caller)
-        named = watch.chosen(kinds)
+        named = watch.readable(caller, kinds)
         if not 0 < limit <= watch.PAGE:
             raise InvalidRequestError(f"a page is of 1 to {watch.PAGE} revisions")
         watch.require_cursor(after, self.head)

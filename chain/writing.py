@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import ceil
 from typing import Any, NamedTuple, Self
 
 from msgspec.structs import replace
@@ -25,6 +26,8 @@ from chain.row import DelegationRow, NonceRow, StandingRow, Write
 
 CIRCUIT_BREAKER = "circuit-breaker"
 """The author of a suspension that nobody ordered."""
+
+_STOPPED = frozenset({Reason.SUSPENDED, Reason.QUARANTINED})
 
 
 class Moment(NamedTuple):
@@ -51,7 +54,7 @@ class Writing:
         self.live = live
         self.write = Write([])
         self._undo: list[Callable[[], None]] = []
-        self._made: list[Delegation] = []
+        self._made: list[tuple[str, Delegation]] = []
 
     @property
     def revision(self) -> int:
@@ -152,27 +155,48 @@ class Writing:
         self.stand(live.approvals.put(asked))
         return asked
 
-    def pace(self, holder: str, *, denied: bool) -> None:
-        """Count a call of a holder; suspend one whose calls are refused too often."""
-        actor = self.live.actor(holder)
-        if self.live.pace.called(actor, self.at.now, denied=denied):
+    def pace(self, chain: Chain, findings: Sequence[Finding], *, denied: bool) -> None:
+        """Count a call of a chain's holder, who proved it; suspend one whose calls are refused too often.
+
+        Args:
+            chain: under which it was made.
+            findings: against it. What refuses a call because a holder is held back already is not counted.
+            denied: whether they refused it.
+        """
+        if _held(findings):
+            return
+        now, actor = self.at.now, self.live.actor(chain.leaf.holder)
+        self.live.pace.called(self.live.answers(chain.hops), now)
+        if denied and self.live.pace.refused(actor, now):
             self._trip(actor, "too many of its calls were refused")
 
     def fan_out(self) -> None:
         """Count the hops that were admitted, each for the holder that signed it; suspend one that makes too many."""
         made, self._made = self._made, []
-        for hop in made:
+        for answers, hop in made:
             actor = self.live.actor(hop.signer)
-            if self.live.pace.delegated(actor, self.at.now, hop.exp):
+            self.live.pace.keep(answers, hop.exp)
+            if self.live.pace.delegated(actor, self.at.now):
                 self._trip(actor, "it made too many delegations")
+
+    def crowded(self, hops: Sequence[Delegation], more: Sequence[int] = ()) -> Finding | None:
+        """Say where the holder at the end of these hops has as many of its own under way as it may.
+
+        Args:
+            hops: from the root on.
+            more: when others end that it is about to make.
+        """
+        wait = self.live.pace.crowded(self.live.answers(hops), self.at.now, more)
+        if wait <= 0:
+            return None
+        detail = f"too many of its delegations have not ended; again in {ceil(wait)} s"
+        return Finding(reason=Reason.RATE_LIMITED, hop=hops[-1].hop, detail=detail)
 
     def _trip(self, actor: str, cause: str) -> None:
         """Suspend a principal, or a key that nobody enrolled, for a while, as the circuit breaker."""
         now = int(self.at.now)
         before = self.live.controls.suspensions.get(("agent", actor))
-        if before is not None and before.at(now):
-            return  # stopped already, perhaps for longer
-        suspension = Suspension(
+        asked = Suspension(
             scope="agent",
             name=actor,
             mode="suspended",
@@ -182,6 +206,9 @@ class Writing:
             until=now + self.live.pace.breaker.cooldown,
             revision=self.revision,
         )
+        suspension = asked.with_what_stood(before)
+        if before is not None and (suspension.mode, suspension.until) == (before.mode, before.until):
+            return  # stopped already, as far and at least as long
         self.record("suspended", records.suspended(suspension))
         self._undo.append(lambda: self.live.controls.restore(suspension, before))
         self.stand(self.live.controls.suspend(suspension))
@@ -190,7 +217,8 @@ class Writing:
         """Register every hop that the ledger does not hold yet, root first; the last one as `kind`.
 
         Returns:
-            A finding where a hop's jti belongs to another token of the same key; then nothing is registered.
+            A finding where a hop's jti belongs to another token of the same key, or its maker has too many under way;
+            then nothing is registered.
         """
         unknown = self._unknown(chain)
         for hop in unknown:
@@ -199,6 +227,9 @@ class Writing:
             if owner is not None and owner != hop.digest:
                 detail = "its key used this `jti` for another token"
                 return Finding(reason=Reason.JTI_DUPLICATE, hop=hop.hop, detail=detail)
+        crowd = self._crowd(chain, unknown)
+        if crowd is not None:
+            return crowd
         for hop in unknown:
             body = records.delegation(chain, hop, caller)
             revision = self.record(kind if hop is chain.leaf else "admitted", body)
@@ -206,7 +237,22 @@ class Writing:
             self._undo.append(partial(self._forget, hop))
             self._remember(hop)
             if hop.hop:
-                self._made.append(hop)
+                self._made.append((self.live.answers(chain.hops[: hop.hop]), hop))
+        return None
+
+    def _crowd(self, chain: Chain, unknown: Sequence[Delegation]) -> Finding | None:
+        """Say whose hops are too many; whoever makes several of them is counted with all."""
+        if not self.live.pace.breaker.outstanding:
+            return None
+        coming: dict[str, list[int]] = {}
+        for hop in unknown:
+            above = chain.hops[: hop.hop]
+            if above:
+                more = coming.setdefault(self.live.answers(above), [])
+                found = self.crowded(above, more)
+                if found is not None:
+                    return found
+                more.append(hop.exp)
         return None
 
     def __enter__(self) -> Self:
@@ -237,6 +283,14 @@ class Writing:
                 break
             unknown.append(hop)
         return unknown[::-1]
+
+
+def _held(findings: Sequence[Finding]) -> bool:
+    """Tell whether a holder of a chain is held back already."""
+    return any(
+        finding.reason is Reason.RATE_LIMITED or (finding.reason in _STOPPED and finding.hop is not None)
+        for finding in findings
+    )
 
 
 def _row(chain: Chain, hop: Delegation, token: str, revision: int) -> DelegationRow:

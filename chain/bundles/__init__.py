@@ -13,7 +13,10 @@ from pathlib import Path
 from chain.errors import PolicyError
 
 SUFFIXES = (".cedar", ".cedarschema", ".toml", ".json")
-"""What is read; a README or an editor's leftovers beside it are not part of the bundle."""
+"""What is read."""
+
+BESIDE = ("README", "LICENSE", "CHANGELOG")
+"""What may lie beside it, with whatever is hidden; anything else is refused."""
 
 MAX_FILE = 1024 * 1024
 """Bytes of one file."""
@@ -56,3 +59,5 @@ def _listed(folder: Traversable) -> Iterator[tuple[str, Traversable]]:
             yield entry.name, entry
         elif entry.is_dir() and entry.name == "cases":
             yield from ((f"cases/{name}", file) for name, file in _listed(entry))
+        elif not entry.name.startswith(BESIDE):
+            raise PolicyError(f"`{entry.name}` is no part of a bundle; a rule in it would be lost without a word")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,8 +20,9 @@ from chain.approval import Approval, Demand, State, Verdict, Vote, missing, word
 from chain.cli import remote
 from chain.cli.options import bundled
 from chain.cli.output import json_option, moment, print_json, quoted, row, seconds, shown, span, wrapped
-from chain.errors import ConfigurationError
+from chain.errors import ApprovalError, ConfigurationError
 from chain.identity import keyfile
+from chain.search import MAX_FOUND, Search
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -38,12 +39,23 @@ class Voice:
         yes: do not ask.
         lifetime: seconds that the word is good for.
         justification: why, one line.
+        authority: whom alone it is signed for; None takes the server's word for who it is.
     """
 
     key: Path
     yes: bool
     lifetime: int
     justification: str
+    authority: str | None
+
+    def require(self, audience: str) -> None:
+        """Return where the server says that it is whom the person signs for.
+
+        Raises:
+            ApprovalError: it says another name.
+        """
+        if self.authority not in (None, audience):
+            raise ApprovalError(f"the server says that it is {quoted(audience)}, not the authority that is signed for")
 
 
 voice = bundled(
@@ -62,6 +74,12 @@ voice = bundled(
         help="How long it is good for.",
     ),
     click.option("--justification", default="", metavar="TEXT", help="Why, one line; stands in the record."),
+    click.option(
+        "--authority",
+        envvar="CHAIN_AUTHORITY",
+        metavar="URI",
+        help="Sign for this authority only: refused where the server says that it is another.",
+    ),
 )
 
 
@@ -76,13 +94,22 @@ def approvals() -> None:
 
 @approvals.command("list")
 @click.option("--state", type=click.Choice(STATES), help="Only those that stand so.")
+@click.option(
+    "--limit", type=click.IntRange(1, MAX_FOUND), default=MAX_FOUND, show_default=True, help="Most of one page."
+)
+@click.option("--page", default="", metavar="TOKEN", help="Go on there, as the page before said.")
 @remote.where
 @json_option
-def list_(state: State | None, where: remote.Where, *, as_json: bool) -> None:
-    """List requests, newest first. `show` has the arguments, which no list shows."""
+def list_(state: State | None, limit: int, page: str, where: remote.Where, *, as_json: bool) -> None:
+    """List requests, newest first. `show` has the arguments, which no list shows.
+
+    Where there are more than one page holds, it says how to go on; with --json in `next`, which is empty on the last.
+    """
     with where.connect() as client:
-        found = client.approvals.find(state)
-    _print_list(found, as_json=as_json)
+        found = client.approvals.page(Search(state, page=page, limit=limit))
+    _print_list(found.approvals, as_json=as_json, following={"next": found.next})
+    if found.next and not as_json:
+        click.echo(f"there are more: --page {quoted(found.next)}", err=True)
 
 
 @approvals.command()
@@ -147,7 +174,9 @@ def _say(
 ) -> None:
     signer = keyfile.load(voice.key)
     with where.connect() as client:
-        asked, audience = client.approvals.get(request), client.audience()
+        audience = client.audience()
+        voice.require(audience)
+        asked = client.approvals.get(request)
         if not (voice.yes and as_json):
             click.echo(f"{_text(asked)}\nsigned   for the authority {quoted(audience)}", err=True)
         if not voice.yes:
@@ -173,7 +202,9 @@ def _confirm(verdict: Verdict, *, emergency: bool) -> None:
     if not sys.stdin.isatty():
         raise ConfigurationError("nobody is there to confirm it: read what `show` shows, and give --yes")
     deed = {"approve": "Approve", "deny": "Refuse for good", "sign_off": "Sign off"}[verdict]
-    click.confirm(f"{deed}{' as an emergency' if emergency else ''} what stands above?", abort=True, err=True)
+    if not click.confirm(f"{deed}{' as an emergency' if emergency else ''} what stands above?", err=True):
+        click.echo("nothing was signed", err=True)
+        click.get_current_context().exit(1)
 
 
 def _outcome(after: Approval) -> str:
@@ -183,9 +214,11 @@ def _outcome(after: Approval) -> str:
     return f"{after.state}: {lacking}" if lacking and after.state == "pending" else after.state
 
 
-def _print_list(found: Iterable[Approval], *, as_json: bool, why: bool = False) -> None:
+def _print_list(
+    found: Iterable[Approval], *, as_json: bool, why: bool = False, following: Mapping[str, str] | None = None
+) -> None:
     if as_json:
-        print_json({"approvals": [_data(one, whole=False) for one in found]})
+        print_json({"approvals": [_data(one, whole=False) for one in found], **(following or {})})
         return
     click.echo(row(("REQUEST", "STATE", "TOOL", "UNTIL", "VOTES"), _COLUMNS))
     for one in found:
@@ -262,4 +295,5 @@ def _data(asked: Approval, *, whole: bool = True) -> dict[str, Any]:
         data.pop(name)
     if not whole:
         data["action"].pop("arguments")
+    data["signed_off"] = None if asked.signed_off is None else msgspec.to_builtins(asked.signed_off)
     return data | {"in_review": asked.in_review, "missing": _lacking(asked) if asked.state == "pending" else []}

@@ -44,7 +44,7 @@ class Holder:
         if sum((self.key is not None, self.proof is not None, self.channel)) > 1:
             raise ConfigurationError("give one of --key, --proof and --channel")
         try:
-            request = Request(tool=call.tool, arguments=call.args, audience=self.audience, **call.stated)
+            request = Request(tool=call.tool, arguments=call.args, audience=self.audience, **call.stated(tokens))
         except ValidationError as error:
             fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
             raise InvalidRequestError(f"`{'.'.join(map(str, fault['loc']))}`: {fault['msg']}") from None

@@ -6,9 +6,11 @@ import time
 
 from chain import bundles
 from chain.authority import Authority
+from chain.catalog import Catalogue
 from chain.errors import ChainError
 from chain.identity import keyfile
 from chain.ledger import Store
+from chain.policies import prepare
 from chain.service.compose import compose
 from chain.service.settings import ServeSettings
 from chain.store.memory import MemoryStore
@@ -25,13 +27,13 @@ def authority(settings: ServeSettings) -> Authority:
     signer = None if settings.issuer_key is None else keyfile.load(settings.issuer_key)
     store = _store(settings)
     try:
-        return compose(settings, store, signer=signer, policy=_policy(settings), steady=time.monotonic)
+        return compose(settings, store, signer=signer, policy=policy_of(settings), steady=time.monotonic)
     except ChainError:
         store.close()
         raise
 
 
-def _policy(settings: ServeSettings) -> dict[str, str] | None:
+def policy_of(settings: ServeSettings) -> dict[str, str] | None:
     """Return the files of the bundle to begin with.
 
     Raises:
@@ -40,6 +42,17 @@ def _policy(settings: ServeSettings) -> dict[str, str] | None:
     if settings.policy == "none":
         return None
     return bundles.default() if settings.policy == "default" else bundles.read(settings.policy)
+
+
+def overruled(settings: ServeSettings, held: Authority) -> str | None:
+    """Return the digest of the bundle that is configured, where the ledger has another in force; "" for none.
+
+    Raises:
+        PolicyError: the bundle that is configured does not validate, whether or not it would come into force.
+    """
+    files = policy_of(settings)
+    configured = "" if files is None else prepare(files, Catalogue(), settings.labels).digest
+    return None if configured == held.policies.digest else configured
 
 
 def _store(settings: ServeSettings) -> Store:

@@ -38,7 +38,7 @@ def explain(
     """
     tokens = source.tokens(chain_file)
     with where.connect() as client:
-        told = client.explain(tokens, holder.request(call, tokens))
+        told = client.explain(tokens, holder.request(call, tokens), holder.audience)
     if as_json:
         print_json(explanation_data(told))
     else:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from msgspec import UnsetType, to_builtins
 
 from chain import explain
 from chain.cli import source
@@ -85,6 +86,7 @@ def _told(hops: Sequence[Delegation], *, verified: bool, fault: InvalidTokenErro
         "fault": None if fault is None else {"reason": fault.reason.value, "hop": fault.hop, "detail": fault.detail},
         "issuer": root.iss,
         "facts": {name: value for name, value in facts.items() if isinstance(value, str)},
+        "intent": None if isinstance(root.intent, UnsetType) or not hops[0].extended else to_builtins(root.intent),
         "hops": [_hop(hop, hops[place - 1] if place else None, now) for place, hop in enumerate(hops)],
         "remains": list(explain.described(hops[-1].grant)),
         "may_delegate": max(0, hops[-1].claims.del_max_depth - hops[-1].hop) if hops[-1].key is not None else 0,
@@ -131,6 +133,8 @@ def _print(told: dict[str, Any]) -> None:
     click.echo(wrapped(f"issued by {told['issuer']}", "", "  "))
     for name, value in told["facts"].items():
         click.echo(wrapped(f"{_FACTS[name]} {value}", "", "  "))
+    if told["intent"] is not None:
+        click.echo(wrapped(f"bound to the instruction with the digest {told['intent']['digest']}", "", "  "))
     for hop in told["hops"]:
         click.echo("")
         _print_hop(hop)

@@ -23,10 +23,12 @@ from chain.explain import Explanation
 from chain.key import PublicKey
 from chain.order import Issue, Revoke
 from chain.request import Request
+from chain.search import Found, Search
 from chain.service.settings import load
 from chain.signalling import Signalled
-from chain.simulate import Hypothesis, Simulation
-from chain.steering import Lifted, Steering
+from chain.simulate import Simulation
+from chain.steering import Lifted, Steering, Stopped
+from chain.supposed import Hypothesis
 from chain.view import Delegated, Revoked
 from chain.watch import Stand, Told
 from chain.watching import Watching
@@ -58,9 +60,10 @@ class Kept:
         """Decide one call, and record it."""
         return self._authority.check(self._caller, presented, request)
 
-    def explain(self, presented: Sequence[str], request: Request) -> Explanation:
+    def explain(self, presented: Sequence[str], request: Request, audience: str | None = None) -> Explanation:
         """Lay every hop open; record nothing."""
-        return self._authority.explain(self._caller, presented, request)
+        asked = request if audience is None else request.model_copy(update={"audience": audience})
+        return self._authority.explain(self._caller, presented, asked)
 
     def simulate(
         self,
@@ -153,7 +156,7 @@ class KeptSteering:
 
     def suspend(
         self, scope: str, name: str, cause: str, mode: str = "suspended", lifetime: int = 0
-    ) -> Suspension:  # fmt: skip
+    ) -> Stopped:  # fmt: skip
         """Stop something."""
         return self._steering.suspend(self._caller, scope, name, cause, mode, lifetime)
 
@@ -179,8 +182,12 @@ class KeptApprovals:
         self._caller = caller
 
     def find(self, state: State | None = None, *, in_review: bool = False) -> list[Approval]:
-        """Return requests, newest first."""
+        """Return all requests, newest first."""
         return self._approvals.find(self._caller, state, in_review=in_review)
+
+    def page(self, search: Search) -> Found:
+        """Return one page of requests, newest first."""
+        return self._approvals.page(self._caller, search)
 
     def get(self, request_id: str) -> Approval:
         """Return one request."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
+from msgspec import UnsetType
 
 from chain.cli.output import print_json
 from chain.mint import unverified
@@ -31,4 +32,7 @@ def print_minted(tokens: Sequence[str], revision: int | None, *, as_json: bool) 
         "expires": leaf.exp,
         "tokens": list(tokens),
     }
+    bound = unverified(tokens[0]).claims.intent
+    if not isinstance(bound, UnsetType):
+        made["intent"] = bound.digest
     print_json(made if revision is None else made | {"revision": revision})

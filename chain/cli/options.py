@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import wraps
 from typing import Any, TypeVar
 
 import click
+from msgspec import UnsetType
 
 from chain import intent, mint
 from chain.claims import Intent
 from chain.cli import source
 from chain.cli.output import seconds
-from chain.errors import InvalidRequestError
+from chain.errors import ConfigurationError, InvalidRequestError
 from chain.grant import Grant
 from chain.key import PublicKey
 from chain.order import Issue
@@ -119,10 +120,25 @@ class RootFacts:
         )
 
 
-def _bound(instruction: str) -> Intent:
-    text = source.text(instruction[1:]) if instruction.startswith("@") else instruction
+def _instruction(given: str) -> str:
+    """Return an instruction: the text itself, or that of the file that it names behind an `@`."""
+    return source.text(given[1:]) if given.startswith("@") else given
+
+
+def _bound(given: str) -> Intent:
     try:
-        return intent.bind(text, os.urandom(intent.SALT_BYTES))
+        return intent.bind(_instruction(given), os.urandom(intent.SALT_BYTES))
+    except ValueError as error:
+        raise InvalidRequestError(f"--instruction: {error}") from None
+
+
+def _declared(given: str, root: str) -> str:
+    """Return the digest that a call declares under a root."""
+    bound = mint.unverified(root).claims.intent
+    if isinstance(bound, UnsetType):
+        raise InvalidRequestError("--instruction: the chain's root binds no instruction")
+    try:
+        return intent.declared(bound, _instruction(given))
     except ValueError as error:
         raise InvalidRequestError(f"--instruction: {error}") from None
 
@@ -146,6 +162,8 @@ class Call:
     arguments: str
     purpose: str | None
     intent: str | None
+    instruction: str | None
+    label: tuple[str, ...]
     classification: str | None
 
     @property
@@ -153,11 +171,21 @@ class Call:
         """The arguments, decoded strictly."""
         return source.json(self.arguments, "ARGUMENTS")
 
-    @property
-    def stated(self) -> dict[str, str]:
-        """What is stated beside tool and arguments."""
-        facts = {"purpose": self.purpose, "intent": self.intent, "classification": self.classification}
-        return {name: value for name, value in facts.items() if value is not None}
+    def stated(self, tokens: Sequence[str]) -> dict[str, Any]:
+        """Return what is stated beside tool and arguments.
+
+        Args:
+            tokens: the chain, whose root says how an instruction is digested.
+
+        Raises:
+            ConfigurationError: both an intent and an instruction.
+            InvalidRequestError: an instruction under a root that binds none.
+        """
+        if self.intent is not None and self.instruction is not None:
+            raise ConfigurationError("give one of --intent and --instruction")
+        intended = self.intent if self.instruction is None else _declared(self.instruction, tokens[0])
+        facts = {"purpose": self.purpose, "intent": intended, "classification": self.classification}
+        return {name: value for name, value in (facts | {"labels": self.label or None}).items() if value is not None}
 
 
 call = bundled(
@@ -167,5 +195,7 @@ call = bundled(
     click.argument("arguments", default="{}", metavar="[JSON|FILE|-]"),
     click.option("--purpose", metavar="NAME", help="The agent's declared purpose, dotted."),
     click.option("--intent", metavar="DIGEST", help="Digest of the instruction that the agent works for."),
+    click.option("--instruction", metavar="TEXT|@FILE", help="The instruction itself; its digest is made here."),
+    click.option("--label", metavar="WORD", multiple=True, help="What the agent says of its prompt; repeatable."),
     click.option("--classification", metavar="LABEL", help="Label of the data touched, by the enforcement point."),
 )

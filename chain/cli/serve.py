@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import Coroutine
 from importlib.util import find_spec
 from typing import Any
 
 import click
 
-from chain.cli.composition import authority
+from chain.cli.composition import authority, overruled
 from chain.cli.output import json_option, print_json
+from chain.errors import ChainError
+from chain.service.calllog import CallLog
 from chain.service.server import ChainServer
 from chain.service.settings import load
 
@@ -26,7 +29,16 @@ def serve(arguments: tuple[str, ...], *, as_json: bool) -> None:  # noqa: ARG001
     anything is answered, with exit code 2.
     """
     settings = load(arguments)
-    _run(ChainServer(authority(settings), settings).run(ready=_announce))
+    held = authority(settings)
+    try:
+        configured = overruled(settings, held)
+    except ChainError:
+        held.close()
+        raise
+    if configured is not None:  # the ledger's own word counts; an operator changes it with `chain policy activate`
+        log = CallLog(sys.stderr, time.time, settings.log_level)
+        log.event("policy of the ledger kept", "warning", active=held.policies.digest, configured=configured)
+    _run(ChainServer(held, settings).run(ready=_announce))
 
 
 def _announce(running: ChainServer) -> None:

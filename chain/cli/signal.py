@@ -18,6 +18,7 @@ from chain.cli.output import json_option, print_json, printable
 from chain.errors import ConfigurationError
 from chain.identity import keyfile
 from chain.signal import Kind
+from chain.signalling import Signalled
 
 _CHANGES = ("create", "revoke", "update", "delete")
 
@@ -93,11 +94,14 @@ def signal(file: str | None, terms: Terms, where: remote.Where, *, only_print: b
             return
         told = client.steering.signal(text)
     if as_json:
-        print_json({"principals": told.principals, "revision": told.revision, "repeated": told.repeated})
+        print_json({name: getattr(told, name) for name in Signalled.__struct_fields__})
         return
-    click.echo("taken before; nothing changed" if told.repeated else f"TAKEN (revision {told.revision})")
+    late = "; nothing changed, since a newer event was taken before" if told.late else ""
+    click.echo("taken before; nothing changed" if told.repeated else f"TAKEN (revision {told.revision}){late}")
     for principal in told.principals:
         click.echo(f"  {printable(principal)}")
+    if told.count > len(told.principals):
+        click.echo(f"  and {told.count - len(told.principals)} more")
 
 
 def _print(text: str, *, as_json: bool) -> None:

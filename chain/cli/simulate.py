@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +23,8 @@ from chain.control import EVERYTHING, Scope
 from chain.decision import Finding
 from chain.errors import InvalidRequestError
 from chain.request import Request
-from chain.simulate import Hypothesis, Simulation
+from chain.simulate import Simulation
+from chain.supposed import Hypothesis
 
 _DIGEST = 32
 
@@ -111,6 +113,7 @@ def _digest(text: str) -> bytes:
 
 def _suspension(text: str) -> tuple[Scope, str]:
     scope, _, name = text.partition(":")
+    scope = scope.replace("-", "_")  # as `chain suspend` spells it
     if scope == "everything" and name in ("", EVERYTHING):
         return "everything", EVERYTHING
     if scope not in get_args(Scope) or scope == "everything" or not name:
@@ -158,7 +161,7 @@ def simulate(
     """  # noqa: D301 - click reads \b as a mark, not Python
     tokens = source.tokens(chain_file)
     with where.connect() as client:
-        told = client.simulate(tokens, _request(call), supposing.hypothesis, supposing.files)
+        told = client.simulate(tokens, _request(call, tokens), supposing.hypothesis, supposing.files)
     if as_json:
         print_json(_data(told))
     else:
@@ -166,9 +169,9 @@ def simulate(
     ctx.exit(0 if told.then.allowed else 1)
 
 
-def _request(call: options.Call) -> Request:
+def _request(call: options.Call, tokens: Sequence[str]) -> Request:
     try:
-        return Request(tool=call.tool, arguments=call.args, **call.stated)
+        return Request(tool=call.tool, arguments=call.args, **call.stated(tokens))
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
         raise InvalidRequestError(f"`{'.'.join(map(str, fault['loc']))}`: {fault['msg']}") from None

@@ -28,6 +28,12 @@ def data(suspension: Suspension) -> dict[str, Any]:
     return {name: getattr(suspension, name) for name in Suspension.__struct_fields__}
 
 
+def _stops(keys: int) -> str:
+    if not keys:
+        return "0 enrolled keys: nobody of that name is enrolled here"
+    return "1 enrolled key" if keys == 1 else f"{keys} enrolled keys"
+
+
 def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> int:
     return 0 if value is None else seconds(ctx, param, value)
 
@@ -59,7 +65,11 @@ def suspend(
     with where.connect() as client:
         told = client.steering.suspend(scope.replace("-", "_"), scoped(scope, name), cause, mode, lifetime)
     if as_json:
-        print_json(data(told))
+        print_json(data(told) | {"keys": told.keys, "lifted": told.lifted})
         return
-    click.echo(f"{told.mode.upper()} {'until ' + moment(told.until) if told.until else 'until it is resumed'}")
-    click.echo(pairs({told.scope: told.name, "cause": told.cause, "revision": str(told.revision)}))
+    until = "until " + moment(told.until) if told.until else "until it is resumed"
+    click.echo("NOT STOPPED ANY MORE: it was lifted, or ended" if told.lifted else f"{told.mode.upper()} {until}")
+    lines = {told.scope: told.name, "cause": told.cause, "revision": str(told.revision)}
+    if told.keys is not None:
+        lines["stops"] = _stops(told.keys)
+    click.echo(pairs(lines))

@@ -16,7 +16,7 @@ LONGEST = 200
 
 @click.command()
 @click.option("--after", type=click.IntRange(0), metavar="REVISION", help="Go on after this revision; 0: all of it.")
-@click.option("--kinds", default="", metavar="KIND,...", help="Only records of these kinds.")
+@click.option("--kinds", default="", metavar="KIND,...", help="Only records of these kinds; see below.")
 @click.option("--until-now", is_flag=True, help="End once all up to now was told.")
 @click.option("--chain", "chain_file", metavar="FILE|-", help="Only whether this chain stands, until it does not.")
 @remote.where
@@ -38,6 +38,10 @@ def watch(
     left out. Ctrl-C ends it, with exit code 0. A ledger at hand is told to its end: nobody else writes it meanwhile.
 
     With --chain it tells whether that chain stands, at every change, and ends with exit code 1 once it does not.
+
+    Kinds: issued, delegated, admitted, refused, revoked, decided, enrolled, approval_requested, approval_resolved,
+    approval_consumed, policy_activated, suspended, lifted (what `chain resume` does), signalled, and resumed (an
+    operator accepted a clock that was behind the ledger).
     """
     named = [kind.strip() for kind in kinds.split(",") if kind.strip()]
     if chain_file is not None and (named or after is not None):

@@ -34,7 +34,8 @@ from chain.key import PublicKey
 from chain.order import Issue, Revoke
 from chain.principal import Principal
 from chain.request import Request
-from chain.simulate import Hypothesis, Simulation
+from chain.simulate import Simulation
+from chain.supposed import Hypothesis
 from chain.view import Delegated, Enrolled, Query, Revoked
 from chain.watch import Stand, Told
 from chain.wire.info import ServerInfo
@@ -82,9 +83,9 @@ class AsyncClient:
         """Open a stream for one question after another; use it as an asynchronous context manager."""
         return AsyncCheckStream(self._methods["CheckStream"], self._place.metadata, self._timeout)
 
-    async def explain(self, presented: Presented, request: Request) -> Explanation:
+    async def explain(self, presented: Presented, request: Request, audience: str | None = None) -> Explanation:
         """Say hop by hop how the decision comes about; as `Client.explain`."""
-        return await self._run(calls.explain(presented, request))
+        return await self._run(calls.explain(presented, request, audience))
 
     async def simulate(
         self,

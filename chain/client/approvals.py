@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 from chain.approval import WORD_LIFETIME, Approval, State, word
 from chain.client.call import PAUSES, Call, fresh_key
 from chain.key import PublicKey, Signer
+from chain.search import EVERY, Found, Search
 from chain.state import EMERGENCY_LIFETIME
 from chain.v1 import approval_pb2 as pb
 from chain.wire import approval as wire
@@ -22,11 +23,8 @@ A = TypeVar("A")
 """What a call gives: a request, or what is awaited for one."""
 
 
-def _find(state: State | None, *, in_review: bool) -> Call[list[Approval]]:
-    def read(reply: pb.ListApprovalsResponse) -> list[Approval]:
-        return [wire.approval_from(one) for one in reply.approvals]
-
-    return Call("ListApprovals", wire.search_to(state, in_review=in_review), read)
+def _page(search: Search) -> Call[Found]:
+    return Call("ListApprovals", wire.search_to(search), wire.found_from)
 
 
 def _get(request_id: str) -> Call[Approval]:
@@ -95,13 +93,27 @@ class Approvals(_Words[Approval]):
         self._run = run
 
     def find(self, state: State | None = None, *, in_review: bool = False) -> list[Approval]:
-        """Return requests, newest first, without their arguments.
+        """Return all requests, newest first, without their arguments; asks for page after page.
 
         Args:
             state: only those that stand so.
             in_review: only emergencies that nobody has signed off.
         """
-        found: list[Approval] = self._run(_find(state, in_review=in_review))
+        found: list[Approval] = []
+        search: Search | None = Search(state, in_review)
+        while search is not None:
+            page = self.page(search)
+            found += page.approvals
+            search = search._replace(page=page.next) if page.next else None
+        return found
+
+    def page(self, search: Search = EVERY) -> Found:
+        """Return one page of requests, newest first, without their arguments, and where the next begins.
+
+        Args:
+            search: which, and where to go on.
+        """
+        found: Found = self._run(_page(search))
         return found
 
     def get(self, request_id: str) -> Approval:
@@ -123,8 +135,18 @@ class AsyncApprovals(_Words[Awaitable[Approval]]):
         self._run = run
 
     async def find(self, state: State | None = None, *, in_review: bool = False) -> list[Approval]:
-        """Return requests, newest first; as `Approvals.find`."""
-        found: list[Approval] = await self._run(_find(state, in_review=in_review))
+        """Return all requests, newest first; as `Approvals.find`."""
+        found: list[Approval] = []
+        search: Search | None = Search(state, in_review)
+        while search is not None:
+            page = await self.page(search)
+            found += page.approvals
+            search = search._replace(page=page.next) if page.next else None
+        return found
+
+    async def page(self, search: Search = EVERY) -> Found:
+        """Return one page of requests; as `Approvals.page`."""
+        found: Found = await self._run(_page(search))
         return found
 
     async def get(self, request_id: str) -> Approval:

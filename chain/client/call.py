@@ -22,7 +22,8 @@ from chain.order import Issue, Revoke
 from chain.principal import Principal
 from chain.reason import Reason
 from chain.request import Request
-from chain.simulate import Hypothesis, Simulation
+from chain.simulate import Simulation
+from chain.supposed import Hypothesis
 from chain.v1 import (
     approval_pb2_grpc,
     authorization_pb2,
@@ -166,10 +167,9 @@ def _outcome(result: authorization_pb2.CheckResult) -> Answer:
     return convert.decision_from(result.decision)  # where neither is set: a denial
 
 
-def explain(presented: Presented, request: Request) -> Call[Explanation]:
+def explain(presented: Presented, request: Request, audience: str | None) -> Call[Explanation]:
     """Ask how a decision comes about."""
-    message = authorization_pb2.ExplainRequest(check=asked(presented, request))
-    return Call("Explain", message, convert.explanation_from)
+    return Call("Explain", convert.explain_to(presented, request, audience), convert.explanation_from)
 
 
 def simulate(

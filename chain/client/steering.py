@@ -12,15 +12,15 @@ from typing import Protocol
 from chain.client.call import PAUSES, Call, R, fresh_key
 from chain.control import Suspension
 from chain.signalling import Signalled
-from chain.steering import Lifted
+from chain.steering import Lifted, Stopped
 from chain.v1 import control_pb2 as pb
 from chain.wire import control
 
 
-def suspend(scope: str, name: str, cause: str, mode: str, lifetime: int, key: str | None) -> Call[Suspension]:
+def suspend(scope: str, name: str, cause: str, mode: str, lifetime: int, key: str | None) -> Call[Stopped]:
     """Ask to stop something."""
     message = control.suspend_to(scope, name, cause, mode, lifetime, key or fresh_key())
-    return Call("Suspend", message, lambda reply: control.suspension_from(reply.suspension), PAUSES)
+    return Call("Suspend", message, control.suspended_from, PAUSES)
 
 
 def resume(scope: str, name: str, cause: str, key: str | None) -> Call[Lifted]:
@@ -70,7 +70,7 @@ class Steering:
         mode: str = "suspended",
         lifetime: int = 0,
         key: str | None = None,
-    ) -> Suspension:
+    ) -> Stopped:
         """Stop an agent, a trust domain, a task, a tool, or everything, from the next call on."""
         return self._run(suspend(scope, name, cause, mode, lifetime, key))
 
@@ -102,7 +102,7 @@ class AsyncSteering:
         mode: str = "suspended",
         lifetime: int = 0,
         key: str | None = None,
-    ) -> Suspension:
+    ) -> Stopped:
         """Stop an agent, a trust domain, a task, a tool, or everything, from the next call on."""
         return await self._run(suspend(scope, name, cause, mode, lifetime, key))
 

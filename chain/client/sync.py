@@ -32,7 +32,8 @@ from chain.key import PublicKey
 from chain.order import Issue, Revoke
 from chain.principal import Principal
 from chain.request import Request
-from chain.simulate import Hypothesis, Simulation
+from chain.simulate import Simulation
+from chain.supposed import Hypothesis
 from chain.view import Delegated, Enrolled, Query, Revoked
 from chain.watch import Stand, Told
 from chain.wire.info import ServerInfo
@@ -101,9 +102,15 @@ class Client:
         """Open a stream for one question after another, the cheapest way to ask; use it as a context manager."""
         return CheckStream(self._methods["CheckStream"], self._metadata, self._timeout)
 
-    def explain(self, presented: Presented, request: Request) -> Explanation:
-        """Say hop by hop how the decision comes about; uses nothing up and permits nothing."""
-        return self._run(calls.explain(presented, request))
+    def explain(self, presented: Presented, request: Request, audience: str | None = None) -> Explanation:
+        """Say hop by hop how the decision comes about; uses nothing up and permits nothing.
+
+        Args:
+            presented: the chain's tokens, or its leaf's digest.
+            request: what is asked.
+            audience: the enforcement point that would ask; None for the caller's own, which not every caller has.
+        """
+        return self._run(calls.explain(presented, request, audience))
 
     def simulate(
         self,

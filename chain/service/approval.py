@@ -32,8 +32,8 @@ class ApprovalMethods:
         }
 
     async def _list(self, message: pb.ListApprovalsRequest, call: Call) -> pb.ListApprovalsResponse:
-        state = wire.search_from(message)
-        return wire.approvals_to(self._approvals.find(call.caller, state, in_review=message.in_review))
+        search = wire.search_from(message)
+        return wire.found_to(self._approvals.page(call.caller, search), search)
 
     async def _get(self, message: pb.GetApprovalRequest, call: Call) -> pb.GetApprovalResponse:
         return pb.GetApprovalResponse(approval=wire.approval_to(self._approvals.get(call.caller, message.request_id)))

@@ -18,15 +18,16 @@ from chain.service.gate import Call
 from chain.service.settled import settled, to_its_end
 from chain.service.stream import CheckStream
 from chain.v1 import authorization_pb2 as pb
-from chain.wire.asking import Asking, check_from
+from chain.wire.asking import Asking, check_from, explain_from
 from chain.wire.decision import decision_to
 from chain.wire.explanation import explanation_to
 from chain.wire.hypothesis import Supposing, hypothesis_from, simulation_to
 
 R = TypeVar("R")
 
-EXPLAINERS = 2
-"""Threads that explain and simulate, which takes many decisions: few, so that checks are answered meanwhile."""
+EXPLAINERS = 1
+"""Threads that explain and simulate: each one more would hold up the checks that are answered meanwhile, and none would
+be done sooner, since they all wait for the same interpreter. How many may queue: chain/service/room.py."""
 
 
 class Authorization:
@@ -65,7 +66,7 @@ class Authorization:
         await CheckStream(self._authority, call).serve()
 
     async def _explain(self, message: pb.ExplainRequest, call: Call) -> pb.ExplainResponse:
-        asking = check_from(message.check, call.caller)
+        asking = explain_from(message, call.caller)
         return await self._apart(lambda: self._explained(call.caller, asking))
 
     def _explained(self, caller: Caller, asking: Asking) -> pb.ExplainResponse:

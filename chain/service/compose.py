@@ -46,7 +46,7 @@ _CONFIGURATION = Caller(name="configuration", roles=frozenset({Role.OPERATOR}))
 """Who enrols the agents that the configuration lists."""
 
 SHADOWS = {
-    "policy": frozenset({Reason.POLICY_DENIED, Reason.POLICY_ERROR}),
+    "policy": frozenset({Reason.POLICY_DENIED}),
     "class": frozenset({Reason.CLASS_NOT_GRANTED}),
 }
 """What each kind of shadow leaves unenforced."""
@@ -92,6 +92,9 @@ def compose(
             settings.max_lifetime,
             approval_lifetime=settings.approval_lifetime,
             max_waiting=settings.max_waiting,
+            max_waiting_root=settings.max_waiting_root,
+            max_waiting_all=settings.max_waiting_all,
+            max_workers=settings.max_workers,
             status_list=settings.status_list,
             shadow=frozenset(reason for kind in settings.shadow for reason in SHADOWS[kind]),
         ),

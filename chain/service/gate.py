@@ -41,6 +41,9 @@ MESSAGE_PATIENCE = 30.0
 URGENT = frozenset({"Revoke", "Suspend", "ReportSignal"})
 """What has room whatever else is under way: it takes authority away, and waiting would leave it."""
 
+STUDIES = frozenset({"Explain", "Simulate"})
+"""What takes the work of many decisions, and has few places (chain/service/room.py)."""
+
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 R = TypeVar("R")
 
@@ -180,7 +183,7 @@ class Gate:
         return _Nothing(self)
 
     def _unary(self, name: str, handle: Unary, decode: Decode) -> Callable[[object, Context], Awaitable[Message]]:
-        kind = Kind.URGENT if name in URGENT else Kind.CALL
+        kind = Kind.URGENT if name in URGENT else Kind.STUDY if name in STUDIES else Kind.CALL
 
         async def work(call: Call) -> Message:
             message = await call.read()

@@ -1,8 +1,8 @@
 """How many calls may be under way, and whose.
 
-The law of this file: no caller takes what another needs. Calls, streams and revocations are counted apart, each for
-each caller and in all, and the sum of all that may be let in stays below what gRPC accepts: a revocation finds room
-whatever its own caller's streams, or everybody else, are doing.
+The law of this file: no caller takes what another needs. Calls, streams, revocations and what takes long to work out
+are counted apart, each for each caller and in all, and the sum of all that may be let in stays below what gRPC
+accepts: a revocation finds room whatever its own caller's streams, or everybody else, are doing.
 """
 
 from __future__ import annotations
@@ -12,23 +12,6 @@ from enum import Enum
 from typing import NamedTuple
 
 from chain.errors import ResourceExhaustedError
-
-URGENT_PER_CALLER = 8
-"""Revocations of one caller at once; its place is its own, and nobody else can fill it."""
-
-STREAM_SHARE = 4
-"""Streams may be one call in so many: they stay, and calls pass."""
-
-GUESTS = 64
-"""Health checks that wait for their message; one more sends the oldest away, so that the newest has room."""
-
-
-class Kind(Enum):
-    """What a call takes up."""
-
-    CALL = "calls"
-    STREAM = "streams"
-    URGENT = "revocations"
 
 
 class Limit(NamedTuple):
@@ -43,6 +26,29 @@ class Limit(NamedTuple):
     total: int
 
 
+URGENT_PER_CALLER = 8
+"""Revocations of one caller at once; its place is its own, and nobody else can fill it."""
+
+STUDIES = Limit(each=1, total=8)
+"""Explanations and simulations, which each take the work of many decisions: a caller has one under way, and no more
+wait for the thread that works them out than are done within a second or so."""
+
+STREAM_SHARE = 4
+"""Streams may be one call in so many: they stay, and calls pass."""
+
+GUESTS = 64
+"""Health checks that wait for their message; one more sends the oldest away, so that the newest has room."""
+
+
+class Kind(Enum):
+    """What a call takes up."""
+
+    CALL = "calls"
+    STREAM = "streams"
+    URGENT = "revocations"
+    STUDY = "explanations or simulations"
+
+
 class Room:
     """Counts what is under way on all listeners of a server. gRPC itself counts nothing: see `server._server`."""
 
@@ -50,7 +56,7 @@ class Room:
         """Begin empty.
 
         Args:
-            calls: limits of calls that are neither streams nor revocations.
+            calls: limits of calls that are none of the other kinds.
             streams_each: streams of one caller.
             callers: how many callers there are.
         """
@@ -58,6 +64,7 @@ class Room:
             Kind.CALL: calls,
             Kind.STREAM: Limit(streams_each, max(streams_each, calls.total // STREAM_SHARE)),
             Kind.URGENT: Limit(URGENT_PER_CALLER, URGENT_PER_CALLER * callers),
+            Kind.STUDY: STUDIES,
         }
         self._taken = dict.fromkeys(Kind, 0)
         self._by_caller: dict[Kind, Counter[str]] = {kind: Counter() for kind in Kind}

@@ -167,6 +167,9 @@ class ServeSettings(BaseSettings):
     )
     approval_lifetime: int = Field(900, gt=0, le=86400, description="seconds that people have to answer, and to use it")
     max_waiting: int = Field(8, gt=0, le=1000, description="requests for approval that one holder may have open")
+    max_waiting_root: int = Field(32, gt=0, le=10_000, description="the same, of all under one root")
+    max_waiting_all: int = Field(512, gt=0, le=100_000, description="the same, of everybody; kept in memory")
+    max_workers: int = Field(256, ge=0, le=100_000, description="workers that one agent may enrol, theirs included")
     status_list: _Text | None = Field(None, description="URI of the Token Status List of the roots that are made here")
     shadow: frozenset[Literal["policy", "class"]] = Field(
         frozenset(), description="kinds of refusals that are answered with DENY and not enforced yet"

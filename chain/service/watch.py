@@ -53,8 +53,7 @@ class WatchMethods:
             chain = self._authority.watch.chain(call.caller, watched.chain)
             kinds = watch.TURNING
         else:
-            watch.require_reader(call.caller)
-            kinds, chain = watch.chosen(watched.kinds), None
+            kinds, chain = watch.readable(call.caller, watched.kinds), None
             watch.require_cursor(watched.after or 0, self._authority.watch.head)
         follower = self._tail.follow(kinds)
         stream = _Stream(self._authority, self._tail, follower, call, watched, self._clock)

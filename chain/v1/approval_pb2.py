@@ -24,15 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x63hain/v1/approval.proto\x12\x08\x63hain.v1\"\xec\x02\n\x08\x41pproval\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x62inding\x18\x02 \x01(\t\x12\x13\n\x0b\x61\x63tion_json\x18\x03 \x01(\x0c\x12!\n\x07\x64\x65mands\x18\x04 \x03(\x0b\x32\x10.chain.v1.Demand\x12\x0e\n\x06holder\x18\x05 \x01(\t\x12\x0f\n\x07subject\x18\x06 \x01(\t\x12\x0c\n\x04task\x18\x07 \x01(\t\x12&\n\x05state\x18\x08 \x01(\x0e\x32\x17.chain.v1.ApprovalState\x12\x1d\n\x05votes\x18\t \x03(\x0b\x32\x0e.chain.v1.Vote\x12\"\n\nsigned_off\x18\n \x01(\x0b\x32\x0e.chain.v1.Vote\x12\x1a\n\x12\x63reated_at_seconds\x18\x0b \x01(\x03\x12\x1a\n\x12\x65xpires_at_seconds\x18\x0c \x01(\x03\x12\x10\n\x08revision\x18\r \x01(\x04\x12\x0e\n\x06owners\x18\x0e \x03(\t\x12\x0f\n\x07parties\x18\x0f \x03(\t\">\n\x06\x44\x65mand\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x11\n\tthreshold\x18\x02 \x01(\r\x12\x11\n\tapprovers\x18\x03 \x03(\t\"\x8b\x01\n\x04Vote\x12\x10\n\x08\x61pprover\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0f\n\x07verdict\x18\x03 \x01(\t\x12\x12\n\nat_seconds\x18\x04 \x01(\x03\x12\x15\n\runtil_seconds\x18\x05 \x01(\x03\x12\x11\n\temergency\x18\x06 \x01(\x08\x12\x15\n\rjustification\x18\x07 \x01(\t\"Q\n\x14ListApprovalsRequest\x12&\n\x05state\x18\x01 \x01(\x0e\x32\x17.chain.v1.ApprovalState\x12\x11\n\tin_review\x18\x02 \x01(\x08\">\n\x15ListApprovalsResponse\x12%\n\tapprovals\x18\x01 \x03(\x0b\x32\x12.chain.v1.Approval\"(\n\x12GetApprovalRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\";\n\x13GetApprovalResponse\x12$\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x12.chain.v1.Approval\"V\n\x16ResolveApprovalRequest\x12\x11\n\tstatement\x18\x01 \x01(\x0c\x12\x10\n\x08jwk_json\x18\x02 \x01(\x0c\x12\x17\n\x0fidempotency_key\x18\x03 \x01(\t\"Q\n\x17ResolveApprovalResponse\x12$\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x12.chain.v1.Approval\x12\x10\n\x08revision\x18\x02 \x01(\x04*\xbc\x01\n\rApprovalState\x12\x1e\n\x1a\x41PPROVAL_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41PPROVAL_STATE_PENDING\x10\x01\x12\x1b\n\x17\x41PPROVAL_STATE_APPROVED\x10\x02\x12\x19\n\x15\x41PPROVAL_STATE_DENIED\x10\x03\x12\x1b\n\x17\x41PPROVAL_STATE_CONSUMED\x10\x04\x12\x1a\n\x16\x41PPROVAL_STATE_EXPIRED\x10\x05\x32\x87\x02\n\x0f\x41pprovalService\x12P\n\rListApprovals\x12\x1e.chain.v1.ListApprovalsRequest\x1a\x1f.chain.v1.ListApprovalsResponse\x12J\n\x0bGetApproval\x12\x1c.chain.v1.GetApprovalRequest\x1a\x1d.chain.v1.GetApprovalResponse\x12V\n\x0fResolveApproval\x12 .chain.v1.ResolveApprovalRequest\x1a!.chain.v1.ResolveApprovalResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x63hain/v1/approval.proto\x12\x08\x63hain.v1\"\xec\x02\n\x08\x41pproval\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x62inding\x18\x02 \x01(\t\x12\x13\n\x0b\x61\x63tion_json\x18\x03 \x01(\x0c\x12!\n\x07\x64\x65mands\x18\x04 \x03(\x0b\x32\x10.chain.v1.Demand\x12\x0e\n\x06holder\x18\x05 \x01(\t\x12\x0f\n\x07subject\x18\x06 \x01(\t\x12\x0c\n\x04task\x18\x07 \x01(\t\x12&\n\x05state\x18\x08 \x01(\x0e\x32\x17.chain.v1.ApprovalState\x12\x1d\n\x05votes\x18\t \x03(\x0b\x32\x0e.chain.v1.Vote\x12\"\n\nsigned_off\x18\n \x01(\x0b\x32\x0e.chain.v1.Vote\x12\x1a\n\x12\x63reated_at_seconds\x18\x0b \x01(\x03\x12\x1a\n\x12\x65xpires_at_seconds\x18\x0c \x01(\x03\x12\x10\n\x08revision\x18\r \x01(\x04\x12\x0e\n\x06owners\x18\x0e \x03(\t\x12\x0f\n\x07parties\x18\x0f \x03(\t\">\n\x06\x44\x65mand\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x11\n\tthreshold\x18\x02 \x01(\r\x12\x11\n\tapprovers\x18\x03 \x03(\t\"\x8b\x01\n\x04Vote\x12\x10\n\x08\x61pprover\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0f\n\x07verdict\x18\x03 \x01(\t\x12\x12\n\nat_seconds\x18\x04 \x01(\x03\x12\x15\n\runtil_seconds\x18\x05 \x01(\x03\x12\x11\n\temergency\x18\x06 \x01(\x08\x12\x15\n\rjustification\x18\x07 \x01(\t\"x\n\x14ListApprovalsRequest\x12&\n\x05state\x18\x01 \x01(\x0e\x32\x17.chain.v1.ApprovalState\x12\x11\n\tin_review\x18\x02 \x01(\x08\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\"W\n\x15ListApprovalsResponse\x12%\n\tapprovals\x18\x01 \x03(\x0b\x32\x12.chain.v1.Approval\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"(\n\x12GetApprovalRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\";\n\x13GetApprovalResponse\x12$\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x12.chain.v1.Approval\"V\n\x16ResolveApprovalRequest\x12\x11\n\tstatement\x18\x01 \x01(\x0c\x12\x10\n\x08jwk_json\x18\x02 \x01(\x0c\x12\x17\n\x0fidempotency_key\x18\x03 \x01(\t\"Q\n\x17ResolveApprovalResponse\x12$\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x12.chain.v1.Approval\x12\x10\n\x08revision\x18\x02 \x01(\x04*\xbc\x01\n\rApprovalState\x12\x1e\n\x1a\x41PPROVAL_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41PPROVAL_STATE_PENDING\x10\x01\x12\x1b\n\x17\x41PPROVAL_STATE_APPROVED\x10\x02\x12\x19\n\x15\x41PPROVAL_STATE_DENIED\x10\x03\x12\x1b\n\x17\x41PPROVAL_STATE_CONSUMED\x10\x04\x12\x1a\n\x16\x41PPROVAL_STATE_EXPIRED\x10\x05\x32\x87\x02\n\x0f\x41pprovalService\x12P\n\rListApprovals\x12\x1e.chain.v1.ListApprovalsRequest\x1a\x1f.chain.v1.ListApprovalsResponse\x12J\n\x0bGetApproval\x12\x1c.chain.v1.GetApprovalRequest\x1a\x1d.chain.v1.GetApprovalResponse\x12V\n\x0fResolveApproval\x12 .chain.v1.ResolveApprovalRequest\x1a!.chain.v1.ResolveApprovalResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'chain.v1.approval_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_APPROVALSTATE']._serialized_start=1032
-  _globals['_APPROVALSTATE']._serialized_end=1220
+  _globals['_APPROVALSTATE']._serialized_start=1096
+  _globals['_APPROVALSTATE']._serialized_end=1284
   _globals['_APPROVAL']._serialized_start=38
   _globals['_APPROVAL']._serialized_end=402
   _globals['_DEMAND']._serialized_start=404
@@ -40,17 +40,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VOTE']._serialized_start=469
   _globals['_VOTE']._serialized_end=608
   _globals['_LISTAPPROVALSREQUEST']._serialized_start=610
-  _globals['_LISTAPPROVALSREQUEST']._serialized_end=691
-  _globals['_LISTAPPROVALSRESPONSE']._serialized_start=693
-  _globals['_LISTAPPROVALSRESPONSE']._serialized_end=755
-  _globals['_GETAPPROVALREQUEST']._serialized_start=757
-  _globals['_GETAPPROVALREQUEST']._serialized_end=797
-  _globals['_GETAPPROVALRESPONSE']._serialized_start=799
-  _globals['_GETAPPROVALRESPONSE']._serialized_end=858
-  _globals['_RESOLVEAPPROVALREQUEST']._serialized_start=860
-  _globals['_RESOLVEAPPROVALREQUEST']._serialized_end=946
-  _globals['_RESOLVEAPPROVALRESPONSE']._serialized_start=948
-  _globals['_RESOLVEAPPROVALRESPONSE']._serialized_end=1029
-  _globals['_APPROVALSERVICE']._serialized_start=1223
-  _globals['_APPROVALSERVICE']._serialized_end=1486
+  _globals['_LISTAPPROVALSREQUEST']._serialized_end=730
+  _globals['_LISTAPPROVALSRESPONSE']._serialized_start=732
+  _globals['_LISTAPPROVALSRESPONSE']._serialized_end=819
+  _globals['_GETAPPROVALREQUEST']._serialized_start=821
+  _globals['_GETAPPROVALREQUEST']._serialized_end=861
+  _globals['_GETAPPROVALRESPONSE']._serialized_start=863
+  _globals['_GETAPPROVALRESPONSE']._serialized_end=922
+  _globals['_RESOLVEAPPROVALREQUEST']._serialized_start=924
+  _globals['_RESOLVEAPPROVALREQUEST']._serialized_end=1010
+  _globals['_RESOLVEAPPROVALRESPONSE']._serialized_start=1012
+  _globals['_RESOLVEAPPROVALRESPONSE']._serialized_end=1093
+  _globals['_APPROVALSERVICE']._serialized_start=1287
+  _globals['_APPROVALSERVICE']._serialized_end=1550
 # @@protoc_insertion_point(module_scope)

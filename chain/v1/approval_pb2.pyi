@@ -104,11 +104,11 @@ class Approval(_message.Message):
 
     @_builtins.property
     def votes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Vote]:
-        """What was said, oldest first."""
+        """What was said, oldest first, reviews of emergencies too."""
 
     @_builtins.property
     def signed_off(self) -> Global___Vote:
-        """Who reviewed an emergency; absent while nobody has."""
+        """The review that covers every emergency among the votes; absent where one came after it, or nobody has reviewed any."""
 
     @_builtins.property
     def owners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -231,19 +231,27 @@ class ListApprovalsRequest(_message.Message):
 
     STATE_FIELD_NUMBER: _builtins.int
     IN_REVIEW_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     state: Global___ApprovalState.ValueType
     """Only those that stand so."""
     in_review: _builtins.bool
     """True: only emergencies that nobody signed off."""
+    page_size: _builtins.int
+    """Most requests of one page, up to 1000, which is also what 0 stands for; a page may hold fewer."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before, with the same filters; empty for the first."""
     def __init__(
         self,
         *,
         state: Global___ApprovalState.ValueType = ...,
         in_review: _builtins.bool = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["in_review", b"in_review", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["in_review", b"in_review", "page_size", b"page_size", "page_token", b"page_token", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -256,18 +264,22 @@ class ListApprovalsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     APPROVALS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Where the next page begins; empty where there is no more."""
     @_builtins.property
     def approvals(self) -> _containers.RepeatedCompositeFieldContainer[Global___Approval]:
-        """At most a thousand."""
+        """At most a thousand, without their arguments."""
 
     def __init__(
         self,
         *,
         approvals: _abc.Iterable[Global___Approval] | None = ...,
+        next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvals", b"approvals"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvals", b"approvals", "next_page_token", b"next_page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -65,7 +65,7 @@ class ApprovalServiceServicer(object):
     """
 
     def ListApprovals(self, request, context):
-        """Requests, newest first.
+        """Requests, newest first, page by page.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

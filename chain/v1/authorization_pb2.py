@@ -27,7 +27,7 @@ from chain.v1 import decision_pb2 as chain_dot_v1_dot_decision__pb2
 from chain.v1 import reason_pb2 as chain_dot_v1_dot_reason__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63hain/v1/authorization.proto\x12\x08\x63hain.v1\x1a\x14\x63hain/v1/chain.proto\x1a\x17\x63hain/v1/decision.proto\x1a\x15\x63hain/v1/reason.proto\"\xb9\x02\n\x0c\x43heckRequest\x12\x1e\n\x05\x63hain\x18\x01 \x01(\x0b\x32\x0f.chain.v1.Chain\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x03 \x01(\x0c\x12\x0f\n\x07purpose\x18\x04 \x01(\t\x12 \n\x06intent\x18\x05 \x01(\x0b\x32\x10.chain.v1.Intent\x12\x16\n\x0e\x63lassification\x18\x06 \x01(\t\x12\x0e\n\x06labels\x18\x07 \x03(\t\x12\x0f\n\x05proof\x18\x08 \x01(\x0cH\x00\x12\x11\n\x07\x63hannel\x18\t \x01(\x08H\x00\x12\x12\n\nrequest_id\x18\n \x01(\t\x12\x1b\n\x11\x61t_least_as_fresh\x18\x0b \x01(\x04H\x01\x12\x1a\n\x10\x66ully_consistent\x18\x0c \x01(\x08H\x01\x42\x08\n\x06holderB\r\n\x0b\x63onsistency\"5\n\rCheckResponse\x12$\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x12.chain.v1.Decision\"\x85\x01\n\x11\x42\x61tchCheckRequest\x12%\n\x05items\x18\x01 \x03(\x0b\x32\x16.chain.v1.CheckRequest\x12)\n\x08semantic\x18\x02 \x01(\x0e\x32\x17.chain.v1.BatchSemantic\x12\x1e\n\x05\x63hain\x18\x03 \x01(\x0b\x32\x0f.chain.v1.Chain\"<\n\x12\x42\x61tchCheckResponse\x12&\n\x07results\x18\x01 \x03(\x0b\x32\x15.chain.v1.CheckResult\"g\n\x0b\x43heckResult\x12&\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x12.chain.v1.DecisionH\x00\x12%\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x14.chain.v1.CheckErrorH\x00\x42\t\n\x07outcome\"M\n\nCheckError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12 \n\x06reason\x18\x02 \x01(\x0e\x32\x10.chain.v1.Reason\x12\x0f\n\x07message\x18\x03 \x01(\t\"S\n\x12\x43heckStreamRequest\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\x04\x12%\n\x05\x63heck\x18\x02 \x01(\x0b\x32\x16.chain.v1.CheckRequest\"\x87\x01\n\x13\x43heckStreamResponse\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\x04\x12&\n\x08\x64\x65\x63ision\x18\x02 \x01(\x0b\x32\x12.chain.v1.DecisionH\x00\x12%\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x14.chain.v1.CheckErrorH\x00\x42\t\n\x07outcome\"7\n\x0e\x45xplainRequest\x12%\n\x05\x63heck\x18\x01 \x01(\x0b\x32\x16.chain.v1.CheckRequest\"\x82\x01\n\x0f\x45xplainResponse\x12$\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x12.chain.v1.Decision\x12&\n\x04hops\x18\x02 \x03(\x0b\x32\x18.chain.v1.HopExplanation\x12!\n\x07\x63hanges\x18\x03 \x03(\x0b\x32\x10.chain.v1.Change\"]\n\x06\x43hange\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x13\n\x0b\x62\x65\x66ore_json\x18\x03 \x01(\x0c\x12\x12\n\nafter_json\x18\x04 \x01(\x0c\x12\r\n\x05words\x18\x05 \x01(\t\"b\n\x0fSimulateRequest\x12%\n\x05\x63heck\x18\x01 \x01(\x0b\x32\x16.chain.v1.CheckRequest\x12(\n\nhypothesis\x18\x02 \x01(\x0b\x32\x14.chain.v1.Hypothesis\"\x9e\x02\n\nHypothesis\x12\x1c\n\x14\x64\x65legate_grants_json\x18\x01 \x03(\x0c\x12\x0e\n\x06revoke\x18\x02 \x03(\x0c\x12\x30\n\x06policy\x18\x03 \x03(\x0b\x32 .chain.v1.Hypothesis.PolicyEntry\x12\x16\n\x0ewithout_policy\x18\x04 \x01(\x08\x12\x12\n\nat_seconds\x18\x05 \x01(\x03\x12\x31\n\x07suspend\x18\x06 \x03(\x0b\x32 .chain.v1.HypotheticalSuspension\x12\x10\n\x08\x61pproved\x18\x07 \x01(\x08\x12\x10\n\x08\x61udience\x18\x08 \x01(\t\x1a-\n\x0bPolicyEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"5\n\x16HypotheticalSuspension\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"}\n\x10SimulateResponse\x12\x1f\n\x03now\x18\x01 \x01(\x0b\x32\x12.chain.v1.Decision\x12 \n\x04then\x18\x02 \x01(\x0b\x32\x12.chain.v1.Decision\x12&\n\x04hops\x18\x03 \x03(\x0b\x32\x18.chain.v1.HopExplanation\"\xf4\x01\n\x0eHopExplanation\x12\x0b\n\x03hop\x18\x01 \x01(\r\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\x0b\n\x03jti\x18\x03 \x01(\t\x12\x0e\n\x06holder\x18\x04 \x01(\t\x12\x11\n\tprincipal\x18\x05 \x01(\t\x12\x11\n\trequested\x18\x06 \x03(\t\x12\x0f\n\x07granted\x18\x07 \x03(\t\x12!\n\x04lost\x18\x08 \x03(\x0b\x32\x13.chain.v1.Narrowing\x12#\n\x08\x66indings\x18\t \x03(\x0b\x32\x11.chain.v1.Finding\x12\x1a\n\x12\x65xpires_at_seconds\x18\n \x01(\x03\x12\r\n\x05rules\x18\x0b \x03(\t\"9\n\tNarrowing\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0e\n\x06parent\x18\x02 \x01(\t\x12\r\n\x05\x63hild\x18\x03 \x01(\t*\xa1\x01\n\rBatchSemantic\x12\x1e\n\x1a\x42\x41TCH_SEMANTIC_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x42\x41TCH_SEMANTIC_EXECUTE_ALL\x10\x01\x12%\n!BATCH_SEMANTIC_DENY_ON_FIRST_DENY\x10\x02\x12)\n%BATCH_SEMANTIC_PERMIT_ON_FIRST_PERMIT\x10\x03\x32\xec\x02\n\x14\x41uthorizationService\x12\x38\n\x05\x43heck\x12\x16.chain.v1.CheckRequest\x1a\x17.chain.v1.CheckResponse\x12G\n\nBatchCheck\x12\x1b.chain.v1.BatchCheckRequest\x1a\x1c.chain.v1.BatchCheckResponse\x12N\n\x0b\x43heckStream\x12\x1c.chain.v1.CheckStreamRequest\x1a\x1d.chain.v1.CheckStreamResponse(\x01\x30\x01\x12>\n\x07\x45xplain\x12\x18.chain.v1.ExplainRequest\x1a\x19.chain.v1.ExplainResponse\x12\x41\n\x08Simulate\x12\x19.chain.v1.SimulateRequest\x1a\x1a.chain.v1.SimulateResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63hain/v1/authorization.proto\x12\x08\x63hain.v1\x1a\x14\x63hain/v1/chain.proto\x1a\x17\x63hain/v1/decision.proto\x1a\x15\x63hain/v1/reason.proto\"\xb9\x02\n\x0c\x43heckRequest\x12\x1e\n\x05\x63hain\x18\x01 \x01(\x0b\x32\x0f.chain.v1.Chain\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x03 \x01(\x0c\x12\x0f\n\x07purpose\x18\x04 \x01(\t\x12 \n\x06intent\x18\x05 \x01(\x0b\x32\x10.chain.v1.Intent\x12\x16\n\x0e\x63lassification\x18\x06 \x01(\t\x12\x0e\n\x06labels\x18\x07 \x03(\t\x12\x0f\n\x05proof\x18\x08 \x01(\x0cH\x00\x12\x11\n\x07\x63hannel\x18\t \x01(\x08H\x00\x12\x12\n\nrequest_id\x18\n \x01(\t\x12\x1b\n\x11\x61t_least_as_fresh\x18\x0b \x01(\x04H\x01\x12\x1a\n\x10\x66ully_consistent\x18\x0c \x01(\x08H\x01\x42\x08\n\x06holderB\r\n\x0b\x63onsistency\"5\n\rCheckResponse\x12$\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x12.chain.v1.Decision\"\x85\x01\n\x11\x42\x61tchCheckRequest\x12%\n\x05items\x18\x01 \x03(\x0b\x32\x16.chain.v1.CheckRequest\x12)\n\x08semantic\x18\x02 \x01(\x0e\x32\x17.chain.v1.BatchSemantic\x12\x1e\n\x05\x63hain\x18\x03 \x01(\x0b\x32\x0f.chain.v1.Chain\"<\n\x12\x42\x61tchCheckResponse\x12&\n\x07results\x18\x01 \x03(\x0b\x32\x15.chain.v1.CheckResult\"g\n\x0b\x43heckResult\x12&\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x12.chain.v1.DecisionH\x00\x12%\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x14.chain.v1.CheckErrorH\x00\x42\t\n\x07outcome\"M\n\nCheckError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12 \n\x06reason\x18\x02 \x01(\x0e\x32\x10.chain.v1.Reason\x12\x0f\n\x07message\x18\x03 \x01(\t\"S\n\x12\x43heckStreamRequest\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\x04\x12%\n\x05\x63heck\x18\x02 \x01(\x0b\x32\x16.chain.v1.CheckRequest\"\x87\x01\n\x13\x43heckStreamResponse\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\x04\x12&\n\x08\x64\x65\x63ision\x18\x02 \x01(\x0b\x32\x12.chain.v1.DecisionH\x00\x12%\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x14.chain.v1.CheckErrorH\x00\x42\t\n\x07outcome\"I\n\x0e\x45xplainRequest\x12%\n\x05\x63heck\x18\x01 \x01(\x0b\x32\x16.chain.v1.CheckRequest\x12\x10\n\x08\x61udience\x18\x02 \x01(\t\"\x82\x01\n\x0f\x45xplainResponse\x12$\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x12.chain.v1.Decision\x12&\n\x04hops\x18\x02 \x03(\x0b\x32\x18.chain.v1.HopExplanation\x12!\n\x07\x63hanges\x18\x03 \x03(\x0b\x32\x10.chain.v1.Change\"]\n\x06\x43hange\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x13\n\x0b\x62\x65\x66ore_json\x18\x03 \x01(\x0c\x12\x12\n\nafter_json\x18\x04 \x01(\x0c\x12\r\n\x05words\x18\x05 \x01(\t\"b\n\x0fSimulateRequest\x12%\n\x05\x63heck\x18\x01 \x01(\x0b\x32\x16.chain.v1.CheckRequest\x12(\n\nhypothesis\x18\x02 \x01(\x0b\x32\x14.chain.v1.Hypothesis\"\x9e\x02\n\nHypothesis\x12\x1c\n\x14\x64\x65legate_grants_json\x18\x01 \x03(\x0c\x12\x0e\n\x06revoke\x18\x02 \x03(\x0c\x12\x30\n\x06policy\x18\x03 \x03(\x0b\x32 .chain.v1.Hypothesis.PolicyEntry\x12\x16\n\x0ewithout_policy\x18\x04 \x01(\x08\x12\x12\n\nat_seconds\x18\x05 \x01(\x03\x12\x31\n\x07suspend\x18\x06 \x03(\x0b\x32 .chain.v1.HypotheticalSuspension\x12\x10\n\x08\x61pproved\x18\x07 \x01(\x08\x12\x10\n\x08\x61udience\x18\x08 \x01(\t\x1a-\n\x0bPolicyEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"5\n\x16HypotheticalSuspension\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"}\n\x10SimulateResponse\x12\x1f\n\x03now\x18\x01 \x01(\x0b\x32\x12.chain.v1.Decision\x12 \n\x04then\x18\x02 \x01(\x0b\x32\x12.chain.v1.Decision\x12&\n\x04hops\x18\x03 \x03(\x0b\x32\x18.chain.v1.HopExplanation\"\xf4\x01\n\x0eHopExplanation\x12\x0b\n\x03hop\x18\x01 \x01(\r\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\x0b\n\x03jti\x18\x03 \x01(\t\x12\x0e\n\x06holder\x18\x04 \x01(\t\x12\x11\n\tprincipal\x18\x05 \x01(\t\x12\x11\n\trequested\x18\x06 \x03(\t\x12\x0f\n\x07granted\x18\x07 \x03(\t\x12!\n\x04lost\x18\x08 \x03(\x0b\x32\x13.chain.v1.Narrowing\x12#\n\x08\x66indings\x18\t \x03(\x0b\x32\x11.chain.v1.Finding\x12\x1a\n\x12\x65xpires_at_seconds\x18\n \x01(\x03\x12\r\n\x05rules\x18\x0b \x03(\t\"9\n\tNarrowing\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0e\n\x06parent\x18\x02 \x01(\t\x12\r\n\x05\x63hild\x18\x03 \x01(\t*\xa1\x01\n\rBatchSemantic\x12\x1e\n\x1a\x42\x41TCH_SEMANTIC_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x42\x41TCH_SEMANTIC_EXECUTE_ALL\x10\x01\x12%\n!BATCH_SEMANTIC_DENY_ON_FIRST_DENY\x10\x02\x12)\n%BATCH_SEMANTIC_PERMIT_ON_FIRST_PERMIT\x10\x03\x32\xec\x02\n\x14\x41uthorizationService\x12\x38\n\x05\x43heck\x12\x16.chain.v1.CheckRequest\x1a\x17.chain.v1.CheckResponse\x12G\n\nBatchCheck\x12\x1b.chain.v1.BatchCheckRequest\x1a\x1c.chain.v1.BatchCheckResponse\x12N\n\x0b\x43heckStream\x12\x1c.chain.v1.CheckStreamRequest\x1a\x1d.chain.v1.CheckStreamResponse(\x01\x30\x01\x12>\n\x07\x45xplain\x12\x18.chain.v1.ExplainRequest\x1a\x19.chain.v1.ExplainResponse\x12\x41\n\x08Simulate\x12\x19.chain.v1.SimulateRequest\x1a\x1a.chain.v1.SimulateResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,8 +36,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_HYPOTHESIS_POLICYENTRY']._loaded_options = None
   _globals['_HYPOTHESIS_POLICYENTRY']._serialized_options = b'8\001'
-  _globals['_BATCHSEMANTIC']._serialized_start=2251
-  _globals['_BATCHSEMANTIC']._serialized_end=2412
+  _globals['_BATCHSEMANTIC']._serialized_start=2269
+  _globals['_BATCHSEMANTIC']._serialized_end=2430
   _globals['_CHECKREQUEST']._serialized_start=113
   _globals['_CHECKREQUEST']._serialized_end=426
   _globals['_CHECKRESPONSE']._serialized_start=428
@@ -55,25 +55,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHECKSTREAMRESPONSE']._serialized_start=951
   _globals['_CHECKSTREAMRESPONSE']._serialized_end=1086
   _globals['_EXPLAINREQUEST']._serialized_start=1088
-  _globals['_EXPLAINREQUEST']._serialized_end=1143
-  _globals['_EXPLAINRESPONSE']._serialized_start=1146
-  _globals['_EXPLAINRESPONSE']._serialized_end=1276
-  _globals['_CHANGE']._serialized_start=1278
-  _globals['_CHANGE']._serialized_end=1371
-  _globals['_SIMULATEREQUEST']._serialized_start=1373
-  _globals['_SIMULATEREQUEST']._serialized_end=1471
-  _globals['_HYPOTHESIS']._serialized_start=1474
-  _globals['_HYPOTHESIS']._serialized_end=1760
-  _globals['_HYPOTHESIS_POLICYENTRY']._serialized_start=1715
-  _globals['_HYPOTHESIS_POLICYENTRY']._serialized_end=1760
-  _globals['_HYPOTHETICALSUSPENSION']._serialized_start=1762
-  _globals['_HYPOTHETICALSUSPENSION']._serialized_end=1815
-  _globals['_SIMULATERESPONSE']._serialized_start=1817
-  _globals['_SIMULATERESPONSE']._serialized_end=1942
-  _globals['_HOPEXPLANATION']._serialized_start=1945
-  _globals['_HOPEXPLANATION']._serialized_end=2189
-  _globals['_NARROWING']._serialized_start=2191
-  _globals['_NARROWING']._serialized_end=2248
-  _globals['_AUTHORIZATIONSERVICE']._serialized_start=2415
-  _globals['_AUTHORIZATIONSERVICE']._serialized_end=2779
+  _globals['_EXPLAINREQUEST']._serialized_end=1161
+  _globals['_EXPLAINRESPONSE']._serialized_start=1164
+  _globals['_EXPLAINRESPONSE']._serialized_end=1294
+  _globals['_CHANGE']._serialized_start=1296
+  _globals['_CHANGE']._serialized_end=1389
+  _globals['_SIMULATEREQUEST']._serialized_start=1391
+  _globals['_SIMULATEREQUEST']._serialized_end=1489
+  _globals['_HYPOTHESIS']._serialized_start=1492
+  _globals['_HYPOTHESIS']._serialized_end=1778
+  _globals['_HYPOTHESIS_POLICYENTRY']._serialized_start=1733
+  _globals['_HYPOTHESIS_POLICYENTRY']._serialized_end=1778
+  _globals['_HYPOTHETICALSUSPENSION']._serialized_start=1780
+  _globals['_HYPOTHETICALSUSPENSION']._serialized_end=1833
+  _globals['_SIMULATERESPONSE']._serialized_start=1835
+  _globals['_SIMULATERESPONSE']._serialized_end=1960
+  _globals['_HOPEXPLANATION']._serialized_start=1963
+  _globals['_HOPEXPLANATION']._serialized_end=2207
+  _globals['_NARROWING']._serialized_start=2209
+  _globals['_NARROWING']._serialized_end=2266
+  _globals['_AUTHORIZATIONSERVICE']._serialized_start=2433
+  _globals['_AUTHORIZATIONSERVICE']._serialized_end=2797
 # @@protoc_insertion_point(module_scope)

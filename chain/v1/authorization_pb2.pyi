@@ -354,6 +354,9 @@ class ExplainRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CHECK_FIELD_NUMBER: _builtins.int
+    AUDIENCE_FIELD_NUMBER: _builtins.int
+    audience: _builtins.str
+    """The enforcement point that would ask; empty: the caller's own. Whoever may explain may state it: nothing is permitted."""
     @_builtins.property
     def check(self) -> Global___CheckRequest:
         """The request. A proof in it is verified and not consumed."""
@@ -362,10 +365,11 @@ class ExplainRequest(_message.Message):
         self,
         *,
         check: Global___CheckRequest | None = ...,
+        audience: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["check", b"check"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["check", b"check"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "check", b"check"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -24,35 +24,35 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x63hain/v1/control.proto\x12\x08\x63hain.v1\"\xcb\x01\n\nSuspension\x12(\n\x05scope\x18\x01 \x01(\x0e\x32\x19.chain.v1.SuspensionScope\x12\x0c\n\x04name\x18\x02 \x01(\t\x12&\n\x04mode\x18\x03 \x01(\x0e\x32\x18.chain.v1.SuspensionMode\x12\r\n\x05\x63\x61use\x18\x04 \x01(\t\x12\x0e\n\x06\x61uthor\x18\x05 \x01(\t\x12\x15\n\rsince_seconds\x18\x06 \x01(\x03\x12\x15\n\runtil_seconds\x18\x07 \x01(\x03\x12\x10\n\x08revision\x18\x08 \x01(\x04\"\xb2\x01\n\x0eSuspendRequest\x12(\n\x05scope\x18\x01 \x01(\x0e\x32\x19.chain.v1.SuspensionScope\x12\x0c\n\x04name\x18\x02 \x01(\t\x12&\n\x04mode\x18\x03 \x01(\x0e\x32\x18.chain.v1.SuspensionMode\x12\r\n\x05\x63\x61use\x18\x04 \x01(\t\x12\x18\n\x10lifetime_seconds\x18\x05 \x01(\r\x12\x17\n\x0fidempotency_key\x18\x06 \x01(\t\"M\n\x0fSuspendResponse\x12(\n\nsuspension\x18\x01 \x01(\x0b\x32\x14.chain.v1.Suspension\x12\x10\n\x08revision\x18\x02 \x01(\x04\"o\n\rResumeRequest\x12(\n\x05scope\x18\x01 \x01(\x0e\x32\x19.chain.v1.SuspensionScope\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05\x63\x61use\x18\x03 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x04 \x01(\t\"\"\n\x0eResumeResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\"\x18\n\x16ListSuspensionsRequest\"D\n\x17ListSuspensionsResponse\x12)\n\x0bsuspensions\x18\x01 \x03(\x0b\x32\x14.chain.v1.Suspension\"\"\n\x13ReportSignalRequest\x12\x0b\n\x03set\x18\x01 \x01(\x0c\"T\n\x14ReportSignalResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x12\n\nprincipals\x18\x02 \x03(\t\x12\x16\n\x0erepeated_event\x18\x03 \x01(\x08*\xc9\x01\n\x0fSuspensionScope\x12 \n\x1cSUSPENSION_SCOPE_UNSPECIFIED\x10\x00\x12\x1a\n\x16SUSPENSION_SCOPE_AGENT\x10\x01\x12!\n\x1dSUSPENSION_SCOPE_TRUST_DOMAIN\x10\x02\x12\x19\n\x15SUSPENSION_SCOPE_TASK\x10\x03\x12\x19\n\x15SUSPENSION_SCOPE_TOOL\x10\x04\x12\x1f\n\x1bSUSPENSION_SCOPE_EVERYTHING\x10\x05*q\n\x0eSuspensionMode\x12\x1f\n\x1bSUSPENSION_MODE_UNSPECIFIED\x10\x00\x12\x1d\n\x19SUSPENSION_MODE_SUSPENDED\x10\x01\x12\x1f\n\x1bSUSPENSION_MODE_QUARANTINED\x10\x02\x32\xb4\x02\n\x0e\x43ontrolService\x12>\n\x07Suspend\x12\x18.chain.v1.SuspendRequest\x1a\x19.chain.v1.SuspendResponse\x12;\n\x06Resume\x12\x17.chain.v1.ResumeRequest\x1a\x18.chain.v1.ResumeResponse\x12V\n\x0fListSuspensions\x12 .chain.v1.ListSuspensionsRequest\x1a!.chain.v1.ListSuspensionsResponse\x12M\n\x0cReportSignal\x12\x1d.chain.v1.ReportSignalRequest\x1a\x1e.chain.v1.ReportSignalResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x63hain/v1/control.proto\x12\x08\x63hain.v1\"\xcb\x01\n\nSuspension\x12(\n\x05scope\x18\x01 \x01(\x0e\x32\x19.chain.v1.SuspensionScope\x12\x0c\n\x04name\x18\x02 \x01(\t\x12&\n\x04mode\x18\x03 \x01(\x0e\x32\x18.chain.v1.SuspensionMode\x12\r\n\x05\x63\x61use\x18\x04 \x01(\t\x12\x0e\n\x06\x61uthor\x18\x05 \x01(\t\x12\x15\n\rsince_seconds\x18\x06 \x01(\x03\x12\x15\n\runtil_seconds\x18\x07 \x01(\x03\x12\x10\n\x08revision\x18\x08 \x01(\x04\"\xb2\x01\n\x0eSuspendRequest\x12(\n\x05scope\x18\x01 \x01(\x0e\x32\x19.chain.v1.SuspensionScope\x12\x0c\n\x04name\x18\x02 \x01(\t\x12&\n\x04mode\x18\x03 \x01(\x0e\x32\x18.chain.v1.SuspensionMode\x12\r\n\x05\x63\x61use\x18\x04 \x01(\t\x12\x18\n\x10lifetime_seconds\x18\x05 \x01(\r\x12\x17\n\x0fidempotency_key\x18\x06 \x01(\t\"\x8b\x01\n\x0fSuspendResponse\x12(\n\nsuspension\x18\x01 \x01(\x0b\x32\x14.chain.v1.Suspension\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x1a\n\renrolled_keys\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x0e\n\x06lifted\x18\x04 \x01(\x08\x42\x10\n\x0e_enrolled_keys\"o\n\rResumeRequest\x12(\n\x05scope\x18\x01 \x01(\x0e\x32\x19.chain.v1.SuspensionScope\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05\x63\x61use\x18\x03 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x04 \x01(\t\"\"\n\x0eResumeResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\"\x18\n\x16ListSuspensionsRequest\"D\n\x17ListSuspensionsResponse\x12)\n\x0bsuspensions\x18\x01 \x03(\x0b\x32\x14.chain.v1.Suspension\"\"\n\x13ReportSignalRequest\x12\x0b\n\x03set\x18\x01 \x01(\x0c\"\x81\x01\n\x14ReportSignalResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x12\n\nprincipals\x18\x02 \x03(\t\x12\x16\n\x0erepeated_event\x18\x03 \x01(\x08\x12\x17\n\x0fprincipal_count\x18\x04 \x01(\r\x12\x12\n\nlate_event\x18\x05 \x01(\x08*\xc9\x01\n\x0fSuspensionScope\x12 \n\x1cSUSPENSION_SCOPE_UNSPECIFIED\x10\x00\x12\x1a\n\x16SUSPENSION_SCOPE_AGENT\x10\x01\x12!\n\x1dSUSPENSION_SCOPE_TRUST_DOMAIN\x10\x02\x12\x19\n\x15SUSPENSION_SCOPE_TASK\x10\x03\x12\x19\n\x15SUSPENSION_SCOPE_TOOL\x10\x04\x12\x1f\n\x1bSUSPENSION_SCOPE_EVERYTHING\x10\x05*q\n\x0eSuspensionMode\x12\x1f\n\x1bSUSPENSION_MODE_UNSPECIFIED\x10\x00\x12\x1d\n\x19SUSPENSION_MODE_SUSPENDED\x10\x01\x12\x1f\n\x1bSUSPENSION_MODE_QUARANTINED\x10\x02\x32\xb4\x02\n\x0e\x43ontrolService\x12>\n\x07Suspend\x12\x18.chain.v1.SuspendRequest\x1a\x19.chain.v1.SuspendResponse\x12;\n\x06Resume\x12\x17.chain.v1.ResumeRequest\x1a\x18.chain.v1.ResumeResponse\x12V\n\x0fListSuspensions\x12 .chain.v1.ListSuspensionsRequest\x1a!.chain.v1.ListSuspensionsResponse\x12M\n\x0cReportSignal\x12\x1d.chain.v1.ReportSignalRequest\x1a\x1e.chain.v1.ReportSignalResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'chain.v1.control_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SUSPENSIONSCOPE']._serialized_start=870
-  _globals['_SUSPENSIONSCOPE']._serialized_end=1071
-  _globals['_SUSPENSIONMODE']._serialized_start=1073
-  _globals['_SUSPENSIONMODE']._serialized_end=1186
+  _globals['_SUSPENSIONSCOPE']._serialized_start=979
+  _globals['_SUSPENSIONSCOPE']._serialized_end=1180
+  _globals['_SUSPENSIONMODE']._serialized_start=1182
+  _globals['_SUSPENSIONMODE']._serialized_end=1295
   _globals['_SUSPENSION']._serialized_start=37
   _globals['_SUSPENSION']._serialized_end=240
   _globals['_SUSPENDREQUEST']._serialized_start=243
   _globals['_SUSPENDREQUEST']._serialized_end=421
-  _globals['_SUSPENDRESPONSE']._serialized_start=423
-  _globals['_SUSPENDRESPONSE']._serialized_end=500
-  _globals['_RESUMEREQUEST']._serialized_start=502
-  _globals['_RESUMEREQUEST']._serialized_end=613
-  _globals['_RESUMERESPONSE']._serialized_start=615
-  _globals['_RESUMERESPONSE']._serialized_end=649
-  _globals['_LISTSUSPENSIONSREQUEST']._serialized_start=651
-  _globals['_LISTSUSPENSIONSREQUEST']._serialized_end=675
-  _globals['_LISTSUSPENSIONSRESPONSE']._serialized_start=677
-  _globals['_LISTSUSPENSIONSRESPONSE']._serialized_end=745
-  _globals['_REPORTSIGNALREQUEST']._serialized_start=747
-  _globals['_REPORTSIGNALREQUEST']._serialized_end=781
-  _globals['_REPORTSIGNALRESPONSE']._serialized_start=783
-  _globals['_REPORTSIGNALRESPONSE']._serialized_end=867
-  _globals['_CONTROLSERVICE']._serialized_start=1189
-  _globals['_CONTROLSERVICE']._serialized_end=1497
+  _globals['_SUSPENDRESPONSE']._serialized_start=424
+  _globals['_SUSPENDRESPONSE']._serialized_end=563
+  _globals['_RESUMEREQUEST']._serialized_start=565
+  _globals['_RESUMEREQUEST']._serialized_end=676
+  _globals['_RESUMERESPONSE']._serialized_start=678
+  _globals['_RESUMERESPONSE']._serialized_end=712
+  _globals['_LISTSUSPENSIONSREQUEST']._serialized_start=714
+  _globals['_LISTSUSPENSIONSREQUEST']._serialized_end=738
+  _globals['_LISTSUSPENSIONSRESPONSE']._serialized_start=740
+  _globals['_LISTSUSPENSIONSRESPONSE']._serialized_end=808
+  _globals['_REPORTSIGNALREQUEST']._serialized_start=810
+  _globals['_REPORTSIGNALREQUEST']._serialized_end=844
+  _globals['_REPORTSIGNALRESPONSE']._serialized_start=847
+  _globals['_REPORTSIGNALRESPONSE']._serialized_end=976
+  _globals['_CONTROLSERVICE']._serialized_start=1298
+  _globals['_CONTROLSERVICE']._serialized_end=1606
 # @@protoc_insertion_point(module_scope)

@@ -144,7 +144,9 @@ class SuspendRequest(_message.Message):
     scope: Global___SuspensionScope.ValueType
     """What kind of thing."""
     name: _builtins.str
-    """Which; empty for everything."""
+    """Which; empty for everything. An agent by its SPIFFE id, or by the thumbprint of its key. What cannot be a name of the
+    scope is refused.
+    """
     mode: Global___SuspensionMode.ValueType
     """How far."""
     cause: _builtins.str
@@ -179,8 +181,16 @@ class SuspendResponse(_message.Message):
 
     SUSPENSION_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    ENROLLED_KEYS_FIELD_NUMBER: _builtins.int
+    LIFTED_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """The ledger's revision from which on it counts."""
+    enrolled_keys: _builtins.int
+    """How many enrolled keys it stops as things stand, for an agent or a trust domain; absent for what stops no keys."""
+    lifted: _builtins.bool
+    """True: it stands no more. A repeated request is told what the first one did, and something may have been resumed, or
+    have ended, in between.
+    """
     @_builtins.property
     def suspension(self) -> Global___Suspension:
         """As it stands."""
@@ -190,12 +200,16 @@ class SuspendResponse(_message.Message):
         *,
         suspension: Global___Suspension | None = ...,
         revision: _builtins.int = ...,
+        enrolled_keys: _builtins.int | None = ...,
+        lifted: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["suspension", b"suspension"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_enrolled_keys", b"_enrolled_keys", "enrolled_keys", b"enrolled_keys", "suspension", b"suspension"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision", "suspension", b"suspension"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_enrolled_keys", b"_enrolled_keys", "enrolled_keys", b"enrolled_keys", "lifted", b"lifted", "revision", b"revision", "suspension", b"suspension"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__enrolled_keys: _TypeAlias = _typing.Literal["enrolled_keys"]  # noqa: Y015
+    _WhichOneofArgType__enrolled_keys: _TypeAlias = _typing.Literal["_enrolled_keys", b"_enrolled_keys"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__enrolled_keys) -> _WhichOneofReturnType__enrolled_keys | None: ...
 
 Global___SuspendResponse: _TypeAlias = SuspendResponse  # noqa: Y015
 
@@ -327,13 +341,19 @@ class ReportSignalResponse(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     PRINCIPALS_FIELD_NUMBER: _builtins.int
     REPEATED_EVENT_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_COUNT_FIELD_NUMBER: _builtins.int
+    LATE_EVENT_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """The ledger's revision from which on it counts."""
     repeated_event: _builtins.bool
     """True: the very event was taken before, and changed nothing now."""
+    principal_count: _builtins.int
+    """How many principals it was about."""
+    late_event: _builtins.bool
+    """True: it changed nothing, because something newer was known of each of them."""
     @_builtins.property
     def principals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Principals that it was about."""
+        """Principals that it was about, the first 1,000."""
 
     def __init__(
         self,
@@ -341,10 +361,12 @@ class ReportSignalResponse(_message.Message):
         revision: _builtins.int = ...,
         principals: _abc.Iterable[_builtins.str] | None = ...,
         repeated_event: _builtins.bool = ...,
+        principal_count: _builtins.int = ...,
+        late_event: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["principals", b"principals", "repeated_event", b"repeated_event", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["late_event", b"late_event", "principal_count", b"principal_count", "principals", b"principals", "repeated_event", b"repeated_event", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

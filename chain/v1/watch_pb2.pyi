@@ -39,7 +39,9 @@ class WatchRequest(_message.Message):
     """Milliseconds between heartbeats, 100 to 60000; 0: the server's choice."""
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only records of these kinds, for example `revoked` or `suspended`; empty: all."""
+        """Only records of these kinds, for example `revoked` or `suspended`; empty: all that the caller may follow. An approver may
+        follow `approval_requested`, `approval_resolved` and `approval_consumed`.
+        """
 
     @_builtins.property
     def chain(self) -> _chain_pb2.Chain:

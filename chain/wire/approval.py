@@ -6,8 +6,6 @@ leaves the arguments out: nobody approves from a list. A state or a verdict that
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import msgspec
 from msgspec.structs import replace
 
@@ -15,15 +13,13 @@ from chain import jcs
 from chain.approval import Action, Approval, Demand, State, Verdict, Vote
 from chain.errors import InvalidRequestError
 from chain.key import PublicKey
+from chain.search import MAX_FOUND, Found, Search
 from chain.v1 import approval_pb2
 from chain.wire.asking import signed_text
 from chain.wire.change import jwk_from
 
-MAX_FOUND = 1_000
-"""Requests of one list."""
-
 MAX_BYTES = 2 * 1024 * 1024
-"""Of one list: half of what a client takes."""
+"""Of one page: half of what a client takes."""
 
 _STATE_TO: dict[State, approval_pb2.ApprovalState.ValueType] = {
     "pending": approval_pb2.APPROVAL_STATE_PENDING,
@@ -85,7 +81,6 @@ def approval_from(message: approval_pb2.Approval) -> Approval:
         expires=message.expires_at_seconds,
         state=state,
         votes=tuple(map(_vote_from, message.votes)),
-        signed_off=_vote_from(message.signed_off) if message.HasField("signed_off") else None,
         revision=message.revision,
     )
 
@@ -125,36 +120,50 @@ def _vote_from(message: approval_pb2.Vote) -> Vote:
     )
 
 
-def approvals_to(found: Iterable[Approval]) -> approval_pb2.ListApprovalsResponse:
-    """Return the message of a list: the first ones, as many as fit, without their arguments."""
-    reply, size = approval_pb2.ListApprovalsResponse(), 0
-    for approval in found:
+def found_to(found: Found, search: Search) -> approval_pb2.ListApprovalsResponse:
+    """Return the message of a page: as many as fit, one at least, without their arguments; and where to go on."""
+    reply, size = approval_pb2.ListApprovalsResponse(next_page_token=found.next), 0
+    for place, approval in enumerate(found.approvals):
         message = approval_to(approval, whole=False)
         size += message.ByteSize()
-        if size > MAX_BYTES or len(reply.approvals) == MAX_FOUND:
+        if place and size > MAX_BYTES:
+            reply.next_page_token = search.cursor(found.approvals[place - 1])
             break
         reply.approvals.append(message)
     return reply
 
 
-def search_to(state: State | None, *, in_review: bool) -> approval_pb2.ListApprovalsRequest:
-    """Return the message that asks for a list."""
-    number = approval_pb2.APPROVAL_STATE_UNSPECIFIED if state is None else _STATE_TO[state]
-    return approval_pb2.ListApprovalsRequest(state=number, in_review=in_review)
+def found_from(message: approval_pb2.ListApprovalsResponse) -> Found:
+    """Return the page that a message states.
+
+    Raises:
+        ValueError: a request in it is not understood; or there is more, and not from here on.
+    """
+    if message.next_page_token and not message.approvals:
+        raise ValueError("an empty page that is not the last")
+    return Found(tuple(map(approval_from, message.approvals)), message.next_page_token)
 
 
-def search_from(message: approval_pb2.ListApprovalsRequest) -> State | None:
-    """Return the state that a list is asked for, None for any.
+def search_to(search: Search) -> approval_pb2.ListApprovalsRequest:
+    """Return the message that asks for a page."""
+    return approval_pb2.ListApprovalsRequest(
+        state=approval_pb2.APPROVAL_STATE_UNSPECIFIED if search.state is None else _STATE_TO[search.state],
+        in_review=search.in_review,
+        page_size=search.limit,
+        page_token=search.page,
+    )
+
+
+def search_from(message: approval_pb2.ListApprovalsRequest) -> Search:
+    """Return what a message looks for.
 
     Raises:
         InvalidRequestError: a state that is not known.
     """
-    if message.state == approval_pb2.APPROVAL_STATE_UNSPECIFIED:
-        return None
     state = _STATE_FROM.get(message.state)
-    if state is None:
+    if state is None and message.state != approval_pb2.APPROVAL_STATE_UNSPECIFIED:
         raise InvalidRequestError("a state of requests that is not known")
-    return state
+    return Search(state, message.in_review, message.page_token, message.page_size or MAX_FOUND)
 
 
 def resolve_to(statement: str, key: PublicKey, once: str) -> approval_pb2.ResolveApprovalRequest:

@@ -8,6 +8,7 @@ channel proves, classification) come from the authenticated caller and never fro
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -134,6 +135,35 @@ def check_from(
     fresh = message.at_least_as_fresh if message.WhichOneof("consistency") == "at_least_as_fresh" else LATEST
     own = shared is None or message.HasField("chain")
     return Asking(chain_from(message.chain) if own else shared or (), request, fresh)
+
+
+def explain_to(presented: Presented, request: Request, audience: str | None = None) -> authorization_pb2.ExplainRequest:
+    """Return the message that asks how a decision comes about.
+
+    Args:
+        presented: the chain.
+        request: what is asked, as `check_to` takes it.
+        audience: the enforcement point that would ask; None for the caller's own.
+    """
+    check = check_to(presented, request, channel=request.holder is not None)
+    return authorization_pb2.ExplainRequest(check=check, audience=audience or "")
+
+
+def explain_from(message: authorization_pb2.ExplainRequest, caller: Caller) -> Asking:
+    """Return the question that is to be explained.
+
+    An audience that is stated stands before the caller's own, because the answer permits nothing: auditors and
+    operators are no enforcement points, and have none.
+
+    Args:
+        message: as received.
+        caller: who asks, by its credential.
+
+    Raises:
+        InvalidRequestError: not well formed.
+    """
+    stated = replace(caller, audience=message.audience) if message.audience else caller
+    return check_from(message.check, stated)
 
 
 def _stated(message: authorization_pb2.CheckRequest) -> Mapping[str, Any]:

@@ -17,7 +17,7 @@ from chain.claims import Audience, Intent
 from chain.control import Named, Strike
 from chain.decision import Decision, Effect
 from chain.desk import Presented
-from chain.errors import DeniedError, InvalidRequestError
+from chain.errors import InvalidRequestError
 from chain.key import KeyRefusedError, PublicKey
 from chain.order import Issue, Revoke
 from chain.reason import Reason
@@ -161,7 +161,7 @@ def issued_from(message: delegation_pb2.IssueResponse) -> Delegated:
         DeniedError: none was.
     """
     if message.HasField("denial"):
-        raise DeniedError(_denial(message.denial))
+        raise _denial(message.denial).error()
     return delegation_from(message.delegation, message.token.decode())
 
 
@@ -222,7 +222,7 @@ def delegated_from(message: delegation_pb2.DelegateResponse, child: str) -> Dele
         DeniedError: anything else than a recorded child.
     """
     if message.WhichOneof("outcome") != "delegation":
-        raise DeniedError(_denial(message.denial))
+        raise _denial(message.denial).error()
     return delegation_from(message.delegation, child)
 
 
@@ -330,7 +330,7 @@ def revoked_from(message: delegation_pb2.RevokeResponse) -> Revoked:
         DeniedError: anything else than a revocation.
     """
     if message.WhichOneof("outcome") != "revocation":
-        raise DeniedError(_denial(message.denial))
+        raise _denial(message.denial).error()
     fallen = tuple(map(b64encode, message.revocation.fallen))
     return Revoked(fallen, message.revocation.fallen_count, message.revision, message.revocation.at_least)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from chain.control import EVERYTHING, Mode, Scope, Suspension
 from chain.errors import InvalidRequestError
 from chain.signalling import Signalled
-from chain.steering import Lifted
+from chain.steering import Lifted, Stopped
 from chain.v1 import control_pb2 as pb
 
 _SCOPES: dict[Scope, pb.SuspensionScope.ValueType] = {
@@ -124,9 +124,23 @@ def suspension_from(message: pb.Suspension) -> Suspension:
     )
 
 
-def suspended_to(suspension: Suspension) -> pb.SuspendResponse:
+def suspended_to(told: Stopped) -> pb.SuspendResponse:
     """Return the message that it is stopped."""
-    return pb.SuspendResponse(suspension=suspension_to(suspension), revision=suspension.revision)
+    return pb.SuspendResponse(
+        suspension=suspension_to(told), revision=told.revision, enrolled_keys=told.keys, lifted=told.lifted
+    )
+
+
+def suspended_from(message: pb.SuspendResponse) -> Stopped:
+    """Return what was stopped.
+
+    Raises:
+        ValueError: a scope or mode that is not known.
+    """
+    suspension = suspension_from(message.suspension)
+    told = {field: getattr(suspension, field) for field in Suspension.__struct_fields__}
+    keys = message.enrolled_keys if message.HasField("enrolled_keys") else None
+    return Stopped(**told, keys=keys, lifted=message.lifted)
 
 
 def suspensions_to(suspensions: list[Suspension]) -> pb.ListSuspensionsResponse:
@@ -158,10 +172,20 @@ def lifted_from(message: pb.ResumeResponse, scope: str, name: str) -> Lifted:
 def signalled_to(signalled: Signalled) -> pb.ReportSignalResponse:
     """Return the message that a signal was taken."""
     return pb.ReportSignalResponse(
-        revision=signalled.revision, principals=signalled.principals, repeated_event=signalled.repeated
+        revision=signalled.revision,
+        principals=signalled.principals,
+        repeated_event=signalled.repeated,
+        principal_count=signalled.count,
+        late_event=signalled.late,
     )
 
 
 def signalled_from(message: pb.ReportSignalResponse) -> Signalled:
     """Return what was taken."""
-    return Signalled(tuple(message.principals), message.revision, message.repeated_event)
+    return Signalled(
+        tuple(message.principals),
+        message.revision,
+        message.repeated_event,
+        message.principal_count,
+        message.late_event,
+    )

@@ -6,13 +6,24 @@ The law of this file: re-exports only, so that there is one place to import from
 from chain.wire.approval import (
     approval_from,
     approval_to,
-    approvals_to,
+    found_from,
+    found_to,
     resolve_from,
     resolve_to,
     search_from,
     search_to,
 )
-from chain.wire.asking import LATEST, Asking, arguments_from, chain_from, chain_to, check_from, check_to
+from chain.wire.asking import (
+    LATEST,
+    Asking,
+    arguments_from,
+    chain_from,
+    chain_to,
+    check_from,
+    check_to,
+    explain_from,
+    explain_to,
+)
 from chain.wire.change import (
     Ending,
     Handing,
@@ -45,7 +56,6 @@ __all__ = [
     "ServerInfo",
     "approval_from",
     "approval_to",
-    "approvals_to",
     "arguments_from",
     "chain_from",
     "chain_to",
@@ -64,8 +74,12 @@ __all__ = [
     "enrol_to",
     "enrolled_from",
     "enrolled_to",
+    "explain_from",
+    "explain_to",
     "explanation_from",
     "explanation_to",
+    "found_from",
+    "found_to",
     "id_to",
     "info_from",
     "info_to",

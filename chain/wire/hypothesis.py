@@ -9,7 +9,8 @@ from typing import NamedTuple, cast, get_args
 from chain import mint
 from chain.control import Scope
 from chain.errors import InvalidRequestError
-from chain.simulate import Hypothesis, Simulation
+from chain.simulate import Simulation
+from chain.supposed import Hypothesis
 from chain.v1 import authorization_pb2
 from chain.wire.decision import decision_from, decision_to
 from chain.wire.delegation import digest_from, grant_to

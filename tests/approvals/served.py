@@ -31,6 +31,9 @@ from tests.approvals.office import ANN, PEOPLE, human
 from tests.client import running
 from tests.support import ALICE, PEP, ROOT_KEY, TOOLS, Json, jwk
 
+ROOM = {"max_waiting": 1000, "max_waiting_root": 1000, "max_waiting_all": 1000}
+"""For tests that ask more than people would be asked."""
+
 CALLERS = ("ann", "desk", "auditor")
 """An approver with a key of its own, one that hands in the words of many, and somebody who only looks."""
 
@@ -92,7 +95,7 @@ def key_file(folder: Path, name: str) -> Path:
 
 
 async def main(directory: Path, ledger: Path) -> None:
-    server = server_of(directory, SqliteStore(ledger), max_waiting=1000)
+    server = server_of(directory, SqliteStore(ledger), **ROOM)
     await server.run(lambda started: print(started.address, flush=True))  # noqa: T201 - the test reads it
 
 

@@ -25,9 +25,9 @@ from chain.order import Issue
 from chain.reason import Reason
 from chain.service.server import ChainServer
 from tests.approvals.office import ANN, human
-from tests.approvals.served import client, key_file, server_of
+from tests.approvals.served import ROOM, client, key_file, server_of
 from tests.client.running import secret, serving
-from tests.support import ALICE, PEP
+from tests.support import ALICE, HOME, PEP
 
 HOSTILE = 'x\n---\nbinding  AAAA\x1b[2J\u202e\u200b\u3164 | "amount": 1'
 
@@ -39,7 +39,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(directory: Path) -> Iterator[ChainServer]:
-    with serving(lambda: server_of(directory, max_waiting=1000)) as served:
+    with serving(lambda: server_of(directory, **ROOM)) as served:
         yield served
 
 
@@ -163,6 +163,9 @@ def test_an_emergency_stays_in_review(place: Place) -> None:
     assert "the bank closes" in out
     assert [one["id"] for one in place.json("approvals", "review", code=1)["approvals"]] == [request]
     sign = ("approvals", "sign-off", request, "--yes", "--key")
+    assert place.json(*sign, place.key("ben"), code=1)["error"] == "request_closed"  # it may still be used
+    line = ("check", "bank.pay", json.dumps({"n": place.asked}), "--chain", place.chain, "--key", place.key("alice"))
+    assert place.json(*line, "--audience", PEP, caller="agent")["effect"] == "ALLOW"
     assert place.json(*sign, place.key("ann"), code=1)["error"] == "approver_ineligible"
     assert place.json(*sign, place.key("ben"))["signed_off"]["approver"] == human("ben").id
     assert place.json("approvals", "review") == {"approvals": []}
@@ -213,7 +216,7 @@ def test_a_person_is_asked_whether_it_is_meant(place: Place) -> None:
     request = place.waits()
     told = place.json("approvals", "approve", request, "--key", place.key("ann"), code=2)
     assert told["error"] == "request_invalid"  # nobody is there
-    assert answered(place, request, "n") == 130
+    assert answered(place, request, "n") == 1
     assert place.json("approvals", "show", request)["votes"] == []
     assert answered(place, request, "y") == 0
     assert len(place.json("approvals", "show", request)["votes"]) == 1
@@ -224,6 +227,34 @@ def test_a_word_lives_as_long_as_it_says(place: Place) -> None:
     vote = place.approve(request, "ann", "--lifetime", "90s")["votes"][0]
     assert vote["until"] - vote["at"] == 90
     assert vote["key"] == ANN.key.thumbprint
+
+
+def test_a_list_says_where_it_goes_on(place: Place) -> None:
+    names = [place.waits() for _ in range(3)][::-1]
+    first = place.json("approvals", "list", "--limit", 2)
+    assert [one["id"] for one in first["approvals"]] == names[:2]
+    assert first["next"]
+    second = place.json("approvals", "list", "--limit", 2, "--page", first["next"])
+    assert second["approvals"][0]["id"] == names[2]
+    code, out, err = place.run("approvals", "list", "--limit", 2)
+    assert (code, f'--page "{first["next"]}"' in err, names[2] in out) == (0, True, False)
+    whole = place.json("approvals", "list")
+    assert (whole["next"], len(whole["approvals"]) > 2) == ("", True)
+    assert place.run("approvals", "list")[2] == ""
+    told = place.json("approvals", "list", "--state", "denied", "--page", first["next"], code=2)
+    assert told["error"] == "request_invalid"  # of another search
+
+
+def test_a_word_is_for_the_authority_that_the_person_means(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = place.waits()
+    line = ("approvals", "approve", request, "--key", place.key("ann"), "--yes")
+    told = place.json(*line, "--authority", "https://other.example", code=1)
+    assert told["error"] == "statement_invalid"
+    monkeypatch.setenv("CHAIN_AUTHORITY", "https://other.example")
+    code, _, err = place.run(*line)
+    assert (code, "https://other.example" in err, HOME in err) == (1, False, True)
+    assert place.json("approvals", "show", request)["votes"] == []
+    assert len(place.json(*line, "--authority", HOME)["votes"]) == 1
 
 
 def test_an_error_names_what_it_waits_for() -> None:

@@ -124,11 +124,68 @@ def test_a_request_brought_up_to_date_keeps_its_review(office: Office) -> None:
     tokens = honest()
     asked = office.waits(tokens)
     office.says(asked, ANN, **GLASS)
-    signed = office.says(asked, CID, "sign_off")
     office.clock.now = NOW + EMERGENCY_LIFETIME
+    signed = office.says(asked, CID, "sign_off")
     office.activate(policy(pay=3))
     again = office.waits(tokens)
+    assert signed.signed_off is not None
     assert (again.id, again.signed_off) == (asked.id, signed.signed_off)
+
+
+def test_nothing_is_reviewed_before_it_is_over(office: Office) -> None:
+    used, unused, refused = (office.waits(honest(), CAROL, "bank.pay", {"amount": amount}) for amount in (1, 2, 3))
+    for asked in (used, unused, refused):
+        office.says(asked, ANN, **GLASS)
+        office.unheard(Reason.REQUEST_CLOSED, asked, office.statement(asked, BEN, "sign_off"), BEN)
+    office.allowed(honest(), CAROL, "bank.pay", {"amount": 1})
+    office.says(refused, CID, "deny")
+    for asked, state in ((used, "consumed"), (refused, "denied")):
+        after = office.says(asked, BEN, "sign_off")
+        assert (after.state, after.in_review) == (state, False)
+    office.clock.now = NOW + EMERGENCY_LIFETIME
+    assert office.says(unused, BEN, "sign_off").state == "pending"
+    decision = office.denied(Reason.APPROVAL_DENIED, None, honest(), CAROL, "bank.pay", {"amount": 3})
+    assert human("cid").id in str(decision.findings[0].detail)  # not whoever reviewed it afterwards
+
+
+def test_a_review_covers_what_there_was_and_no_later_emergency(office: Office) -> None:
+    tokens = honest()
+    asked = office.waits(tokens)
+    office.says(asked, ANN, **GLASS)
+    office.clock.now = NOW + EMERGENCY_LIFETIME
+    assert not office.says(asked, BEN, "sign_off").in_review
+    office.not_eligible(asked, BEN, **GLASS)  # whoever reviewed it breaks no glass
+    office.not_eligible(asked, BEN)  # nor approves
+    again = office.says(asked, CID, **GLASS)
+    assert (again.state, again.in_review, again.signed_off) == ("approved", True, None)
+    office.allowed(tokens, CAROL, "bank.pay")
+    office.restart()
+    (open_,) = office.authority.approvals.find(office.caller, in_review=True)
+    for person in (ANN, CID):
+        office.not_eligible(open_, person, verdict="sign_off")  # nobody reviews what he had a part in
+    after = office.says(open_, BEN, "sign_off")
+    assert after.signed_off is not None
+    assert (after.in_review, after.signed_off.approver) == (False, human("ben").id)
+    assert [vote.verdict for vote in after.votes] == ["approve", "sign_off", "approve", "sign_off"]
+
+
+def test_whoever_approved_in_the_ordinary_way_reviews_no_emergency_of_it(office: Office) -> None:
+    tokens = honest()
+    asked = office.waits(tokens)
+    office.says(asked, BEN)
+    office.says(asked, ANN, **GLASS)
+    office.allowed(tokens, CAROL, "bank.pay")
+    office.not_eligible(asked, BEN, verdict="sign_off")
+    assert not office.says(asked, CID, "sign_off").in_review
+
+
+def test_whoever_reviewed_may_still_refuse(office: Office) -> None:
+    tokens = honest()
+    asked = office.waits(tokens)
+    office.says(asked, ANN, **GLASS)
+    office.clock.now = NOW + EMERGENCY_LIFETIME
+    office.says(asked, BEN, "sign_off")
+    assert office.says(asked, BEN, "deny").state == "denied"
 
 
 def test_without_a_justification_there_is_none(office: Office) -> None:

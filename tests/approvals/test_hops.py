@@ -39,7 +39,7 @@ def test_a_hop_waits_for_people_and_is_made_once_they_approved() -> None:
         hand(office, [first], second)
     asked = held_back(office, raised)
     assert (asked.action.tool, asked.action.subject) == ("chain:delegate", "spiffe://example.org/agent/1")
-    assert asked.action.arguments["lifetime"] == 610
+    assert asked.action.arguments["until"] == NOW + 600  # with its parent, however often it is signed anew
     assert office.store.delegation(office.accepted([first, second]).leaf.digest) is None
     office.not_eligible(asked, ALICE)
     office.not_eligible(asked, BOB)  # whom it would be given to
@@ -48,6 +48,22 @@ def test_a_hop_waits_for_people_and_is_made_once_they_approved() -> None:
     (consumed,) = [body for _, body in office.records(0, "approval_consumed")]
     assert consumed["hop"] == made.id
     office.allowed([first, second], BOB)
+
+
+def test_one_that_ends_with_its_parent_is_one_request_however_often_it_is_signed() -> None:
+    office = Office(bundle=gating("resource.depth == 1"))
+    first = seal(root())
+    asked = []
+    for age in (3, 2, 1):  # the client cuts it to what is left of the parent, a second less each time
+        with pytest.raises(DeniedError) as raised:
+            hand(office, [first], seal(child(first, BOB, iat=NOW - age), ALICE))
+        asked.append(held_back(office, raised).id)
+    assert len(set(asked)) == 1
+    with pytest.raises(DeniedError) as raised:
+        hand(office, [first], seal(child(first, BOB, exp=NOW + 300), ALICE))
+    assert held_back(office, raised).id not in asked  # this one is another, since it says for how long
+    office.says(office.authority.approvals.get(office.caller, asked[0]), ANN)
+    assert hand(office, [first], seal(child(first, BOB, iat=NOW), ALICE)).hop == 1
 
 
 def test_it_is_not_asked_about_again() -> None:

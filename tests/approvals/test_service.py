@@ -24,11 +24,12 @@ from chain.decision import Decision, Effect
 from chain.errors import ApprovalError, ChainError, DeniedError, ForbiddenError, InvalidRequestError, NotFoundError
 from chain.key import KeySigner
 from chain.reason import Reason
+from chain.search import EVERY, MAX_FOUND, Found, Search
 from chain.service.server import ChainServer
+from chain.state import EMERGENCY_LIFETIME
 from chain.store.sqlite import SqliteStore
 from chain.v1 import approval_pb2 as pb
 from chain.wire import convert
-from chain.wire.approval import MAX_FOUND
 from chain.wire.status import code_of, details_of, error_of
 from tests.approvals.office import ANN, ANY_HOP, BEN, BOB, CID, DAN, Office, honest, policy
 from tests.approvals.served import client, paying, root_of, server_of
@@ -181,8 +182,8 @@ async def test_the_asynchronous_client_says_the_same(parties: Parties, server: C
         assert [one.id for one in await desk.approvals.find("pending")] == [asked.id]
         assert (await desk.approvals.approve(asked, ANN, HOME)).state == "pending"
         assert (await desk.approvals.emergency(asked, BEN, HOME, "now")).state == "approved"
-        assert (await desk.approvals.sign_off(asked, CID, HOME)).signed_off
         assert (await desk.approvals.deny(asked, DAN, HOME)).state == "denied"
+        assert (await desk.approvals.sign_off(asked, CID, HOME)).signed_off
 
 
 def test_batch_and_stream(parties: Parties) -> None:
@@ -286,15 +287,79 @@ def test_messages_both_ways() -> None:
     office = Office()
     asked = office.waits(honest())
     office.says(asked, ANN, emergency=True, justification="now")
+    office.clock.now += EMERGENCY_LIFETIME
     asked = office.says(asked, CID, "sign_off")
-    for one in (asked, replace(asked, state="denied"), replace(asked, signed_off=None)):
-        assert convert.approval_from(convert.approval_to(one)) == replace(one, root_ends=0, opened=0)
-    assert convert.search_from(convert.search_to(None, in_review=True)) is None
-    assert convert.search_from(convert.search_to("expired", in_review=False)) == "expired"
-    many = [asked] * (MAX_FOUND + 1)
-    assert len(convert.approvals_to(many).approvals) == MAX_FOUND
-    huge = replace(asked, task="x" * 1_000_000)
-    assert len(convert.approvals_to([huge] * 9).approvals) == 2
+    for one in (asked, replace(asked, state="denied"), replace(asked, votes=asked.votes[:1])):
+        message = convert.approval_to(one)
+        assert convert.approval_from(message) == replace(one, root_ends=0, opened=0)
+        assert message.HasField("signed_off") is (one.signed_off is not None)
+    for search in (EVERY, Search("expired", in_review=True, page="7.any.all", limit=3)):
+        assert convert.search_from(convert.search_to(search)) == search
+    assert convert.search_from(pb.ListApprovalsRequest()) == EVERY
+    for found in (Found((replace(asked, root_ends=0, opened=0),) * 3, "7.any.all"), Found(())):
+        back = convert.found_from(convert.found_to(found, EVERY))
+        bare = [replace(one, action=replace(one.action, arguments={})) for one in found.approvals]
+        assert back == Found(tuple(bare), found.next)
+    with pytest.raises(ValueError, match="not the last"):
+        convert.found_from(pb.ListApprovalsResponse(next_page_token="7.any.all"))
+
+
+def test_a_page_of_large_requests_is_cut_and_says_where_it_goes_on() -> None:
+    huge = [replace(Office().waits(honest()), task="x" * 1_000_000, opened=9 - place) for place in range(4)]
+    cut = convert.found_to(Found(tuple(huge)), EVERY)
+    assert (len(cut.approvals), cut.next_page_token) == (2, EVERY.cursor(huge[1]))
+    alone = replace(huge[0], task="x" * 3_000_000)
+    assert len(convert.found_to(Found((alone, alone)), EVERY).approvals) == 1  # it goes on, however large one is
+
+
+async def test_pages_over_the_service(parties: Parties, server: ChainServer) -> None:
+    tokens = [root_of(parties.issuer)]
+    names = [parties.waits(tokens, amount).id for amount in range(1, 6)][::-1]
+    seen, search = [], Search("pending", limit=2)
+    while True:
+        page = parties.desk.approvals.page(search)
+        seen.append([one.id for one in page.approvals])
+        if not page.next:
+            break
+        search = search._replace(page=page.next)
+    assert seen == [names[:2], names[2:4], names[4:]]
+    async with AsyncClient(server.address, secret("desk"), timeout=20) as desk:
+        assert await desk.approvals.page(search) == page
+    for wrong in (search._replace(state="denied"), search._replace(page="x"), search._replace(limit=MAX_FOUND + 1)):
+        with pytest.raises(InvalidRequestError):
+            parties.desk.approvals.page(wrong)
+
+
+async def test_a_client_finds_what_is_on_later_pages(
+    parties: Parties, server: ChainServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = [root_of(parties.issuer)]
+    names = [parties.waits(tokens, amount).id for amount in range(1, 6)][::-1]
+    monkeypatch.setattr("chain.wire.approval.MAX_BYTES", 1)
+    assert len(parties.desk.approvals.page().approvals) == 1
+    assert [one.id for one in parties.desk.approvals.find("pending")] == names
+    async with AsyncClient(server.address, secret("desk"), timeout=20) as desk:
+        assert [one.id for one in await desk.approvals.find()] == names
+
+
+def test_an_approver_watches_what_waits_for_people(parties: Parties) -> None:
+    tokens = [root_of(parties.issuer)]
+    asked = parties.waits(tokens)
+    parties.desk.approvals.approve(asked, ANN, HOME)
+    parties.desk.approvals.approve(asked, BEN, HOME)
+    assert parties.agent.check(tokens, paying(tokens)).allowed
+    told = list(parties.ann.watch(0, until_now=True))
+    assert [one.kind for one in told] == [
+        "approval_requested", "approval_resolved", "approval_resolved", "approval_consumed",
+    ]  # fmt: skip
+    assert {one.members["id"] for one in told} == {asked.id}
+    assert told[0].members.keys() == {"id", "binding", "expires"}
+    assert [one.kind for one in parties.ann.watch(0, ["approval_requested"], until_now=True)] == ["approval_requested"]
+    for kinds in (["decided"], ["approval_requested", "revoked"]):
+        with pytest.raises(ForbiddenError):
+            list(parties.ann.watch(0, kinds, until_now=True))
+    with pytest.raises(ForbiddenError):
+        parties.ann.standing(tokens)
 
 
 def _damage(message: pb.Approval, name: str) -> None:

@@ -343,9 +343,12 @@ def test_an_authority_that_lies_gets_no_signature(office: Office) -> None:
 @given(st.data())
 def test_no_two_actions_have_one_binding(data: st.DataObject) -> None:
     text = st.text(max_size=3)
-    members = dict.fromkeys(("subject", "tool", "target", "amount", "purpose", "audience", "root"), text) | {
+    members = dict.fromkeys(
+        ("subject", "tool", "target", "amount", "purpose", "audience", "root", "classification"), text
+    ) | {
         "arguments": st.dictionaries(text, st.integers(0, 2), max_size=2),
         "path": st.lists(text, max_size=2).map(tuple),
+        "labels": st.lists(text, max_size=2).map(tuple),
     }
     one, other = (Action(**{name: data.draw(kind) for name, kind in members.items()}) for _ in range(2))
     assert (one.binding() == other.binding()) is (one == other)

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from chain.anchor import TrustAnchor
+from chain.approval import word
 from chain.authority import Authority
 from chain.bundles import default
+from chain.caller import Caller, Role
+from chain.case import MAX_FINDINGS
 from chain.catalog import Catalogue
 from chain.decision import Effect
 from chain.errors import DeniedError, PolicyError
+from chain.pace import Breaker
 from chain.principal import Principal
 from chain.reason import Reason
+from chain.request import Request
 from chain.state import SHADOWABLE, Settings
 from chain.store.memory import MemoryStore
 from chain.store.sqlite import SqliteStore
 from chain.token import Verifier
 from tests.budget.counter import calls, euros, metered, money, standing, under
+from tests.policy.folder import activate
 from tests.support import (
     ALICE,
     BOB,
@@ -31,9 +38,11 @@ from tests.support import (
     ISSUER,
     MALLORY,
     NOW,
+    PEP,
     ROOT_KEY,
     World,
     child,
+    digest,
     digest_of,
     honest,
     root,
@@ -339,3 +348,84 @@ def test_lifetime_of_a_sensitive_tool_stretched(world: World) -> None:
     world.denied(Reason.POLICY_DENIED, 0, long, ALICE, "bank.pay")
     short = [seal(root(tools={"mail.read": {}}, iat=NOW - 10, exp=NOW + 3000))]
     world.allowed(short, ALICE)
+
+
+# -- what fills the list of findings ------------------------------------------------------------------------
+
+
+STRAY = {f"x{number:03}": 1 for number in range(100)}
+"""Arguments that nobody granted: each is a finding of every hop."""
+
+
+def test_findings_that_hide_a_missing_proof(world: World) -> None:
+    """Whoever knows a chain by its tokens cannot have its holder suspended, and learns nothing of it by its digest."""
+    world.breaker = Breaker(denials=3, calls=6)
+    world.authority = world.open()
+    tokens = honest(2)
+    request = Request(tool="mail.read", arguments={"folder": "in", **STRAY}, audience=PEP)
+    for _ in range(10):
+        decision = world.authority.check(world.caller, tokens, request)
+        assert decision.effect is Effect.DENY
+        assert Reason.PROOF_MISSING in {finding.reason for finding in decision.findings}
+        assert len(decision.findings) <= MAX_FINDINGS
+    assert world.store.delegation(digest(tokens[0])) is None  # nobody proved anything, so nothing was registered
+    assert world.authority.steering.suspensions(world.caller) == []
+    world.allowed(tokens, BOB)
+    agent_only = Caller("mallory", frozenset({Role.AGENT}), audience=PEP)
+    told = world.authority.check(agent_only, digest(tokens[1]), request)
+    assert {finding.detail == finding.reason.meaning for finding in told.findings} == {True}
+
+
+def test_findings_that_hide_a_budget_in_shadow() -> None:
+    """A long chain fills the list with what is in shadow; what is not stops the call all the same."""
+    keys = [ALICE, *(signer(f"worker-{number}") for number in range(63))]
+    limits = {"classes": ["read"], "classification": "public", "purposes": ["travel"], "budget": {"calls": 1}}
+    tokens = [seal(root(tools={"bank.pay": {}}, limits=limits, del_max_depth=64, home=HOME))]
+    for by, to in pairwise(keys):
+        tokens.append(seal(child(tokens[-1], to), by))
+    shadow = Settings(shadow=frozenset({Reason.CLASS_NOT_GRANTED}))
+    world = World(settings=shadow, enrolled=(ROOT_KEY, *keys))
+    for _ in range(3):
+        decision = world.ask(tokens, keys[-1], "bank.pay", {"amount": 1})
+        assert (decision.effect, decision.enforced) == (Effect.DENY, True), str(decision)
+        assert len(decision.findings) <= MAX_FINDINGS
+    assert world.authority._desk.live.spent(digest(tokens[0])).calls == 0
+    lax = seal(root(tools={"bank.pay": {}}, limits={"classes": ["read"], "budget": {"calls": 1}}, home=HOME))
+    let = [world.ask([lax], ALICE, "bank.pay", {"amount": 1}).enforced for _ in range(2)]
+    assert let == [False, True]  # the allowed twin: in shadow alone it goes through, and its budget is spent
+    world.allowed([seal(root())], ALICE)
+
+
+def test_approval_that_a_rule_reads_used_for_many_calls(world: World) -> None:
+    """A rule that counts the people itself lets the call through; their word is used up all the same."""
+    rules = """
+    @id("hop") permit (principal, action == Chain::Action::"delegate", resource);
+    @id("call") permit (principal, action in Chain::Action::"call", resource);
+    @id("people") permit (principal, action == Chain::Action::"approve", resource);
+    @id("one") @approval("1") forbid (principal, action == Chain::Action::"act", resource)
+    unless { context.approvals.count >= 1 };
+    """
+    activate(world, rules)
+    tokens = [seal(root())]
+    waiting = world.ask(tokens, ALICE, "bank.pay")
+    assert waiting.awaits is not None
+    ann = signer("ann")
+    world.authority.enrol(world.caller, ann.key, Principal(id="spiffe://example.org/h/ann", kind="human", owner="ann"))
+    asked = world.authority.approvals.get(world.caller, waiting.awaits.request_id)
+    said = word(asked, ann, HOME, "approve", now=world.clock.now)
+    world.authority.approvals.resolve(world.caller, said, ann.key)
+    world.allowed(tokens, ALICE, "bank.pay")
+    again = world.ask(tokens, ALICE, "bank.pay")
+    assert (again.effect, again.awaits == waiting.awaits) == (Effect.APPROVAL_REQUIRED, False)
+
+
+def test_amount_too_large_for_the_policy_in_shadow() -> None:
+    """What a policy cannot evaluate is never let through in shadow: nobody knows whom it would have asked."""
+    shadow = Settings(shadow=frozenset({Reason.POLICY_DENIED}))
+    world = World(settings=shadow, catalogue=PAID)
+    world.authority.policies.activate(world.caller, default())
+    tokens = [seal(root(tools={"bank.pay": {}}))]
+    huge = world.ask(tokens, ALICE, "bank.pay", {"amount": "100000000000000"})
+    assert (huge.effect, huge.reason, huge.enforced) == (Effect.DENY, Reason.POLICY_ERROR, True)
+    assert world.ask(tokens, ALICE, "bank.pay", {"amount": "99"}).effect is Effect.APPROVAL_REQUIRED
+    world.allowed([seal(root())], ALICE)

@@ -21,9 +21,9 @@ from chain.ledger import Store, decode
 from chain.principal import Principal
 from chain.reason import Reason
 from chain.request import Request
-from chain.simulate import Hypothesis
 from chain.store.memory import MemoryStore
 from chain.store.sqlite import SqliteStore
+from chain.supposed import Hypothesis
 from tests.scenarios.service import service
 from tests.support import ALICE, HOLDERS, HOME, PEP, Clock, Json, World, child, digest, root, seal
 

@@ -20,9 +20,9 @@ from chain.order import Issue
 from chain.reason import Reason
 from chain.recent import Recent
 from chain.row import Write
-from chain.simulate import Hypothesis
 from chain.store.memory import MemoryStore
 from chain.store.sqlite import SqliteStore
+from chain.supposed import Hypothesis
 from tests.budget.counter import TOOLS, calls, euros, identity, metered, standing, under
 from tests.support import ALICE, BOB, CAROL, HOME, ISSUER, NOW, PEP, ROOT_KEY, Json, World, child, jwk, root, seal, text
 

@@ -204,7 +204,9 @@ TABLE = [
     Row("signal by nobody", lambda p: ["signal", p.folder / "no.chain", *NOBODY], 3, {"error": "unreachable"}),
     Row("signal nothing", lambda p: ["signal", *NOBODY], 2, {"error": "request_invalid"}),
     Row("approvals", lambda p: ["approvals", "list", *p.as_caller("ann")], 0, {"approvals": []}),
-    Row("approvals as a gate", lambda p: ["approvals", "list", *p.as_caller("gate")], 1, {"error": "permission_denied"}),
+    Row(
+        "approvals as a gate", lambda p: ["approvals", "list", *p.as_caller("gate")], 1, {"error": "permission_denied"}
+    ),
     Row("approvals of nobody", lambda p: ["approvals", "show", "none", *p.as_caller("ann")], 1, {"error": "not_found"}),
     Row("approvals by nobody", lambda p: ["approvals", "list", *NOBODY], 3, {"error": "unreachable"}),
     Row("status-list of none", lambda p: ["status-list", *p.as_caller("gate")], 2, {"error": "request_invalid"}),

@@ -5,13 +5,15 @@ from __future__ import annotations
 from itertools import count
 from typing import Any
 
-from chain import signal
+from chain import enrolment, signal
+from chain.caller import Caller, Role
+from chain.control import Suspension
 from chain.errors import SignalError
 from chain.key import KeySigner
 from chain.principal import Principal
 from chain.signal import Kind, Transmitter
 from chain.signalling import Signalled
-from tests.support import HOME, World, signer
+from tests.support import HOME, PEP, World, signer
 
 IDP = "https://idp.example"
 IDP_KEY = signer("idp")
@@ -49,6 +51,20 @@ def refused(world: World, text: str) -> str:
         assert world.store.head == before
         return error.code
     raise AssertionError("it was taken")
+
+
+def plain(told: Suspension) -> Suspension:
+    """What stands, without what only its author is told."""
+    return Suspension(**{field: getattr(told, field) for field in Suspension.__struct_fields__})
+
+
+def enrols(world: World, above: KeySigner, key: KeySigner, name: str, owner: str = "team") -> str:
+    """An agent enrols a worker under itself, by its channel and with the worker's agreement."""
+    own = above.key.thumbprint
+    caller = Caller("agent", frozenset({Role.AGENT}), PEP, own, channel=True)
+    agreed = enrolment.make(key, name, own, audience=HOME, jti=f"enrol-{next(_NUMBERS)}", iat=int(world.clock.now))
+    principal = Principal(id=name, owner=owner, under=own)
+    return world.authority.enrol(caller, key.key, principal, proof_text=agreed).principal
 
 
 def worker(world: World, key: KeySigner, name: str, under: str | None = None) -> None:

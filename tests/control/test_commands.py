@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -99,6 +100,7 @@ def test_each_scope(desk: Desk, what: tuple[str, ...]) -> None:
         ("suspend", "agent", AGENT), ("suspend", "agent", "--cause", "x"), ("suspend", "planet", "x", "--cause", "x"),
         ("suspend", "everything", "x", "--cause", "x"), ("suspend", "task", "t-1", "--cause", ""),
         ("suspend", "task", "t-1", "--cause", "x", "--lifetime", "soon"), ("resume", "task", "--cause", "x"),
+        ("suspend", "agent", f"{AGENT}/", "--cause", "x"), ("suspend", "tool", "mail.read ", "--cause", "x"),
         ("revoke",), ("revoke", "--task", "t-1", "--issuer", "x"), ("revoke", "A" * 43, "--task", "t-1"),
         ("revoke", "--holder", "short"), ("signal",), ("signal", "-", "--type", "session-revoked"),
         ("signal", "--type", "session-revoked"),
@@ -167,7 +169,27 @@ def test_each_kind_is_made_and_sent(desk: Desk, kind: str, more: tuple[str, ...]
 
 
 def test_a_strangers_words_do_not_reach_the_terminal(desk: Desk) -> None:
-    desk.ok("suspend", "task", "t\x1b[31m", "--cause", "red \x07")
-    assert "\x1b" not in desk.ok("suspensions")
-    assert "\x07" not in desk.ok("suspensions")
-    assert "\x1b" not in desk.ok("resume", "task", "t\x1b[31m", "--cause", "over")
+    for text in (
+        desk.ok("suspend", "task", "t\u202e", "--cause", "red \x1b[31m \x07"),
+        desk.ok("suspensions"),
+        desk.ok("resume", "task", "t\u202e", "--cause", "over"),
+    ):
+        assert not {"\x1b", "\x07", "\u202e"} & set(text)
+
+
+def test_it_says_how_many_keys_stop(desk: Desk) -> None:
+    assert "1 enrolled key\n" in desk.ok("suspend", "agent", AGENT, "--cause", "because")
+    assert "0 enrolled keys: nobody" in desk.ok("suspend", "agent", f"{AGENT}/nobody", "--cause", "because")
+    told = desk.data("suspend", "trust-domain", "example.org", "--cause", "because")
+    assert (told["keys"], told["lifted"]) == (1, False)
+    assert desk.data("suspend", "tool", "mail.read", "--cause", "because")["keys"] is None
+
+
+def test_a_late_signal_is_said_to_have_changed_nothing(desk: Desk) -> None:
+    key = desk.folder / "idp.key"
+    made = ("signal", "--type", "risk-level-change", "--subject", AGENT, "--issuer", IDP, "--key", key, "--level")
+    (desk.folder / "late.set").write_text(desk.ok(*made, "low", "--print"))
+    time.sleep(1.1)  # times of events are in seconds
+    assert "nothing changed" not in desk.ok(*made, "high")
+    assert "nothing changed, since a newer event" in desk.ok("signal", desk.folder / "late.set")
+    assert desk.ask() == 1

@@ -21,7 +21,7 @@ from typing import Any
 import grpc
 import pytest
 
-from chain import mint, proof, token
+from chain import enrolment, mint, proof, token
 from chain.authority import Authority
 from chain.client import AsyncClient, Client
 from chain.control import Named, Strike
@@ -32,11 +32,13 @@ from chain.errors import (
     ForbiddenError,
     InvalidRequestError,
     NotFoundError,
+    ResourceExhaustedError,
     SignalError,
 )
 from chain.key import KeySigner
 from chain.mint import grant
 from chain.order import Issue, Revoke
+from chain.principal import Principal
 from chain.reason import Reason
 from chain.request import Request
 from chain.service.compose import compose
@@ -52,7 +54,7 @@ from chain.wire.change import revoke_from
 from chain.writing import CIRCUIT_BREAKER
 from tests.client import running
 from tests.client.running import secret
-from tests.control.material import IDP, IDP_KEY
+from tests.control.material import IDP, IDP_KEY, plain
 from tests.support import ALICE, BOB, CAROL, HOME, ISSUER, PEP, ROOT_KEY, jwk, signer
 
 TOOLS = {
@@ -151,7 +153,9 @@ def test_the_next_call_is_denied_until_it_is_resumed(at: House, scope: str, name
     told = steering.suspend(scope, name, "because", mode, 600)
     assert (told.scope, told.mode, told.cause, told.author) == (scope, mode, "because", "operator")
     assert told.until == told.since + 600
-    assert at["auditor"].steering.suspensions() == [told]
+    assert at["auditor"].steering.suspensions() == [plain(told)]
+    assert told.keys == {"agent": 1, "trust_domain": 3}.get(scope)
+    assert not told.lifted
     denied = at.ask(tokens, BOB, "bank.pay", amount=5)
     assert denied.reason is (Reason.SUSPENDED if mode == "suspended" else Reason.QUARANTINED)
     reads = at.ask(tokens, BOB).allowed
@@ -167,12 +171,40 @@ def test_the_client_for_asyncio_says_the_same(at: House) -> None:
     async def story() -> None:
         async with AsyncClient(at.server.address, secret("operator"), timeout=20) as client:
             told = await client.steering.suspend("task", "t9", "because")
-            assert await client.steering.suspensions() == [told]
+            assert await client.steering.suspensions() == [plain(told)]
             assert (await client.steering.resume("task", "t9", "over")).name == "t9"
             event = _event("risk-level-change", PRINCIPALS[ALICE], level="low")
             assert (await client.steering.signal(event)).principals == (PRINCIPALS[ALICE],)
 
     asyncio.run(story())
+
+
+def test_a_name_that_can_never_match_is_refused_with_what_it_should_be(at: House) -> None:
+    steering = at["operator"].steering
+    with pytest.raises(InvalidRequestError, match="SPIFFE id"):
+        steering.suspend("agent", f"{PRINCIPALS[ALICE]}/", "because")
+    assert steering.suspensions() == []
+    nobody = steering.suspend("agent", "spiffe://example.org/nobody", "because")
+    assert nobody.keys == 0
+    steering.resume("agent", nobody.name, "over")
+
+
+def test_a_repeated_order_says_that_it_was_lifted(at: House) -> None:
+    steering = at["operator"].steering
+    first = steering.suspend("task", "t7", "because", key="kill-switch")
+    assert steering.suspend("task", "t7", "because", key="kill-switch") == first
+    steering.resume("task", "t7", "over")
+    again = steering.suspend("task", "t7", "because", key="kill-switch")
+    assert (again.revision, again.lifted, first.lifted) == (first.revision, True, False)
+    assert not steering.suspend("task", "t7", "because").lifted  # a fresh key, as always where none is named
+    steering.resume("task", "t7", "over")
+
+
+def test_a_late_event_is_told_to_have_changed_nothing(at: House) -> None:
+    steering, now = at["operator"].steering, int(time.time())
+    told = steering.signal(_event("risk-level-change", PRINCIPALS[ALICE], level="low", now=now))
+    late = steering.signal(_event("risk-level-change", PRINCIPALS[ALICE], level="low", now=now - 60))
+    assert (told.late, late.late, late.count) == (False, True, 1)
 
 
 def _event(kind: Any, subject: str, by: KeySigner = IDP_KEY, **changed: Any) -> str:
@@ -261,7 +293,7 @@ def test_signals_are_taken_and_refused_with_their_code(tmp_path: Path) -> None:
         told = steering.signal(good)
         assert (told.principals, told.repeated) == ((PRINCIPALS[ALICE],), False)
         assert at.ask(tokens, BOB).reason is Reason.REVOKED
-        assert steering.signal(good) == told.__class__(told.principals, told.revision, repeated=True)
+        assert steering.signal(good) == told.__class__(told.principals, told.revision, repeated=True, count=1)
 
 
 def test_what_a_transmitter_may_is_set(tmp_path: Path) -> None:
@@ -285,6 +317,25 @@ def test_limits_are_set(tmp_path: Path) -> None:
         (one,) = at["operator"].steering.suspensions()
         assert (one.author, one.until - one.since) == (CIRCUIT_BREAKER, 1)
         _until(lambda: at.ask(tokens, ALICE).allowed)
+
+
+def test_how_many_workers_an_agent_enrols_is_set(tmp_path: Path) -> None:
+    """A worker's place in the count comes back when its key is revoked."""
+    with house(tmp_path, max_workers=1) as at:
+        alice, own = at["agent"], ALICE.key.thumbprint
+
+        def enrol(number: int) -> str:
+            key, name = signer(f"worker {number}"), f"{PRINCIPALS[ALICE]}/w{number}"
+            agreed = enrolment.make(key, name, own, audience=HOME, jti=f"w{number}", iat=int(time.time()))
+            owner = at.authority.principal(own)
+            assert owner is not None
+            return alice.enrol(key.key, Principal(id=name, owner=owner.owner, under=own), proof=agreed).holder
+
+        first = enrol(1)
+        with pytest.raises(ResourceExhaustedError):
+            enrol(2)
+        at["operator"].revoke(Revoke(named=Named("holder", first)))
+        assert enrol(2)
 
 
 def test_a_rate_that_is_set_recovers(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from chain.proof import DELEGATE, REVOKE
 from chain.reason import Reason
 from chain.store.memory import MemoryStore
 from chain.store.sqlite import SqliteStore
-from tests.control.material import agent, worker
+from tests.control.material import agent, enrols, plain, worker
 from tests.support import (
     ALICE,
     BOB,
@@ -30,6 +30,7 @@ from tests.support import (
     HOME,
     MALLORY,
     NOW,
+    ROOT_KEY,
     World,
     chain_of,
     child,
@@ -239,7 +240,7 @@ def test_it_survives_a_restart_with_its_author_and_cause(open_store: Callable[[]
         world.authority.close()
         world.store = open_store()
     world.authority = world.open()
-    assert world.authority.steering.suspensions(OPERATOR) == [first, second]
+    assert world.authority.steering.suspensions(OPERATOR) == [plain(first), plain(second)]
     assert (first.author, first.cause, second.name) == ("op", "because", "*")
     world.denied(Reason.SUSPENDED, 1, tokens, CAROL)
     world.authority.steering.resume(OPERATOR, "agent", agent(2), "over")
@@ -272,6 +273,12 @@ def test_the_same_key_stops_once() -> None:
     "wrong",
     [
         {"scope": "planet"}, {"scope": ""}, {"name": ""}, {"name": "x" * 2049}, {"cause": ""}, {"cause": "x" * 1025},
+        {"name": f"{agent(1)}/"}, {"name": "agent/1"}, {"name": "A" * 42}, {"name": "spiffe://example.org"},
+        {"name": "spiffe://Example.org/agent"}, {"name": f" {agent(1)}"}, {"name": "spiffe://example.org/a/../b"},
+        {"scope": "trust_domain", "name": "spiffe://example.org"}, {"scope": "trust_domain", "name": "Example.org"},
+        {"scope": "trust_domain", "name": "example.org/"}, {"scope": "tool", "name": f"{READ} "},
+        {"scope": "tool", "name": f"\u00a0{READ}"}, {"scope": "task", "name": "t\x1b1"},
+        {"scope": "task", "name": "t\x85"}, {"scope": "task", "name": " "},
         {"cause": "two\nlines"}, {"mode": "paused"}, {"mode": ""}, {"lifetime": -1}, {"lifetime": 10**10},
     ],
 )  # fmt: skip
@@ -307,3 +314,73 @@ def test_a_suspension_of_a_task_reaches_no_root_that_names_none() -> None:
     world.authority.steering.suspend(OPERATOR, "task", "t1", "because")
     world.allowed(plain, CAROL)
     world.denied(Reason.SUSPENDED, None, in_task(), CAROL)
+
+
+def test_what_cannot_be_a_name_is_told_what_one_looks_like() -> None:
+    suspend = World().authority.steering.suspend
+    for scope, name, words in (
+        ("agent", "agent/3", "an agent is named by its SPIFFE id, `spiffe://DOMAIN/PATH`, or by its key's thumbprint"),
+        ("trust_domain", "spiffe://example.org", "a trust domain is named in lower-case letters"),
+        ("task", "t1 ", "a task's name neither begins nor ends with white space"),
+        ("tool", "mail.read\t", "a tool's name neither begins nor ends with white space"),
+    ):
+        with pytest.raises(InvalidRequestError, match=words):
+            suspend(OPERATOR, scope, name, "because")
+
+
+def test_it_tells_how_many_enrolled_keys_it_stops() -> None:
+    """They are those that are stopped, and no others."""
+    world = World()
+    beneath, elsewhere, inner, fresh = map(signer, ("beneath", "elsewhere", "inner", "fresh"))
+    worker(world, beneath, f"{agent(1)}/helper")
+    worker(world, elsewhere, "spiffe://elsewhere.org/helper", under=ALICE.key.thumbprint)
+    enrols(world, elsewhere, inner, "spiffe://elsewhere.org/helper/inner")
+    keys = (ROOT_KEY, ALICE, BOB, CAROL, beneath, elsewhere, inner, fresh)
+    chains = {key: [chain_of(first=root(key))[0]] for key in keys}
+    for scope, name, count in (
+        ("agent", agent(1), 4),
+        ("agent", f"{agent(1)}/helper", 1),
+        ("agent", ALICE.key.thumbprint, 3),
+        ("agent", elsewhere.key.thumbprint, 2),
+        ("agent", fresh.key.thumbprint, 0),
+        ("agent", "spiffe://example.org/agent", 7),
+        ("agent", "spiffe://example.org/nobody", 0),
+        ("trust_domain", "example.org", 7),
+        ("trust_domain", "elsewhere.org", 2),
+        ("trust_domain", "nobody.org", 0),
+        ("task", "t1", None),
+        ("tool", "bank.pay", None),
+        ("everything", "", None),
+    ):
+        told = world.authority.steering.suspend(OPERATOR, scope, name, "because")
+        assert told.keys == count, (scope, name)
+        if count is not None:
+            stopped = [key for key in keys if not world.ask(chains[key], key).allowed]
+            assert len([key for key in stopped if key is not fresh]) == count, (scope, name)
+            assert (fresh in stopped) is (name == fresh.key.thumbprint)
+        world.authority.steering.resume(OPERATOR, scope, name, "over")
+
+
+def test_a_repeated_order_tells_whether_it_still_stands() -> None:
+    world, tokens = World(), honest()
+    steering = world.authority.steering
+    first = steering.suspend(OPERATOR, "everything", "", "stop", key="k")
+    steering.resume(OPERATOR, "everything", "", "over")
+    again = steering.suspend(OPERATOR, "everything", "", "stop", key="k")
+    assert (first.lifted, again.lifted, again.revision) == (False, True, first.revision)
+    world.allowed(tokens, CAROL)
+    assert steering.suspend(OPERATOR, "everything", "", "stop").revision > first.revision
+    assert not steering.suspend(OPERATOR, "everything", "", "stop", key="k").lifted  # stopped anew, by another order
+    world.denied(Reason.SUSPENDED, None, tokens, CAROL)
+    ended = steering.suspend(OPERATOR, "task", "t1", "a while", lifetime=10, key="l")
+    world.clock.now = NOW + 10
+    assert steering.suspend(OPERATOR, "task", "t1", "a while", lifetime=10, key="l").lifted
+    assert not ended.lifted
+
+
+def test_what_stands_is_resumed_by_whatever_name_it_has() -> None:
+    """Also by one that nothing is stopped by any more."""
+    world = World()
+    odd = Suspension("agent", "agent/3", "suspended", "because", "op", NOW)
+    world.authority._desk.live.controls.suspend(odd)
+    assert world.authority.steering.resume(OPERATOR, "agent", "agent/3", "over").name == "agent/3"

@@ -75,3 +75,14 @@ def test_service_client(tmp_path: Path) -> None:
     gone = run("service_client.py", server.address, secret("issuer"), secret("agent"), PEP)
     assert gone.returncode == 3
     assert secret("issuer") not in gone.stderr
+
+
+def test_a_payment_that_waits_for_two_people() -> None:
+    lines = output("approval.py")
+    assert lines[0] == "the model sees: the action waits for a person's approval"
+    assert [line for line in lines if line.startswith(("now", "sent", "once"))] == [
+        "now it is pending",
+        "now it is approved",
+        "sent 250 to ACME",
+        "once: the next one has to be approved anew",
+    ]

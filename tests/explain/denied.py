@@ -20,7 +20,7 @@ from chain.explain import Change
 from chain.key import KeySigner
 from chain.principal import Principal
 from chain.request import Request
-from chain.simulate import AS_IT_IS, Supposed
+from chain.supposed import AS_IT_IS, Supposed
 from tests.support import HOME, PEP, ROOT_KEY, Json, World, digest_of, seal, signer, thumbprint
 
 PEOPLE = tuple(map(signer, ("ann", "ben", "cleo")))

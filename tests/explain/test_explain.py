@@ -18,6 +18,7 @@ from chain.service.server import ChainServer
 from tests.client.running import secret, serving, settings
 from tests.explain.cases import ACT, HOP, PAYS, policy, priced, risky
 from tests.explain.denied import PEOPLE, Denied, ruled, stand
+from tests.policy.folder import activate
 from tests.support import ALICE, BOB, CAROL, HOME, PEP, World, digest, honest
 
 AGENT_2 = "spiffe://example.org/agent/2"
@@ -63,8 +64,7 @@ def test_explain_is_not_answered_from_memory() -> None:
     lie = Outcome(permitted=False, rules=("lie",))
     chain = world.accepted(denied.tokens)
     parties = tuple(live.party(hop.holder) for hop in chain.hops)
-    known = remembered._known(chain, parties)  # type: ignore[attr-defined]
-    remembered._chains.put(chain.leaf.digest, known._replace(faults=((1, lie),)))  # type: ignore[attr-defined]
+    remembered._faults.put(chain.leaf.digest, (parties, ((1, lie),)), 1)  # type: ignore[attr-defined]
     believed = denied.ask()
     assert (believed.reason, believed.findings[0].detail) == (
         Reason.POLICY_DENIED, "this hop may not be made: forbidden by `lie`",
@@ -167,4 +167,31 @@ def test_who_names_a_chain_and_proves_nothing_learns_no_rule() -> None:
     told = denied.world.authority.check(agent(ALICE.key.thumbprint), leaf, named)
     assert (told.allowed, told.rules) == (False, ())
     assert "never" not in str(told)
-    assert denied.world.authority.check(denied.world.caller, leaf, named).rules == ("never",)
+    assert denied.world.authority.check(denied.world.caller, leaf, named).rules == ()  # nobody proved it: not asked
+
+
+def test_an_auditor_shows_no_proof_and_is_told_what_the_holder_would_be() -> None:
+    denied = policy(never=f"forbid ({ACT});")
+    request = denied.request().model_copy(update={"proof": None})
+    auditor = Caller("auditor", frozenset({Role.AUDITOR}))
+    told = denied.world.authority.explain(auditor, denied.tokens, request)
+    assert [finding.reason for finding in told.decision.findings] == [Reason.POLICY_DENIED]
+    gate = Caller("gate", frozenset({Role.ENFORCEMENT_POINT}))
+    asked = denied.world.authority.explain(gate, denied.tokens, request)
+    assert asked.decision.reason is Reason.PROOF_MISSING  # who may let it happen has to have it shown
+
+
+def test_an_agent_is_told_no_rule_of_anothers_hop_by_a_check() -> None:
+    world = World()
+    rules = """
+    @id("any") permit (principal, action, resource);
+    @id("secret-of-bob") forbid (principal, action == Chain::Action::"delegate", resource) when { resource.depth == 1 };
+    @id("of-carol") forbid (principal, action == Chain::Action::"delegate", resource) when { resource.depth == 2 };
+    """
+    activate(world, rules)
+    tokens = honest(3)
+    whole = {f.hop: f.detail for f in world.ask(tokens, CAROL).findings}
+    assert ("secret-of-bob" in whole[1], "of-carol" in whole[2]) == (True, True)
+    told = world.authority.check(agent(""), tokens, world.request(tokens, CAROL))
+    texts = {finding.hop: finding.detail for finding in told.findings}
+    assert texts == {1: Reason.POLICY_DENIED.meaning, 2: whole[2]}  # her proof came with the call

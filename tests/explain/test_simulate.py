@@ -22,7 +22,8 @@ from chain.pace import Breaker
 from chain.principal import Principal
 from chain.reason import Reason
 from chain.service.server import ChainServer
-from chain.simulate import Hypothesis, Simulation
+from chain.simulate import Simulation
+from chain.supposed import Hypothesis
 from tests.client.running import secret, serving, settings
 from tests.explain.denied import PEOPLE, PERMITS, Denied, approve, people, ruled, written
 from tests.support import ALICE, BOB, CAROL, HOME, NOW, World, child, digest, honest, root, seal, signer
@@ -243,6 +244,27 @@ def test_what_people_refused_stays_refused() -> None:
     approvals.resolve(made.world.caller, text, PEOPLE[0].key)
     no = made.world.authority.simulate(made.world.caller, made.tokens, made.request(), Hypothesis(approved=True))
     assert (no.then.effect, no.then.reason) == (Effect.DENY, Reason.APPROVAL_DENIED)
+
+
+COUNTED = 'forbid (principal, action == Chain::Action::"act", resource) unless { context.approvals.count >= 2 };'
+
+
+def test_rules_that_count_people_are_told_of_those_who_are_supposed_to_approve() -> None:
+    made = governed(one=GATED, counted=COUNTED)
+    authority, caller = made.world.authority, made.world.caller
+    told = authority.simulate(caller, made.tokens, made.request(), Hypothesis(approved=True))
+    assert (told.now.effect, told.then.allowed) == (Effect.DENY, True)
+    few = Hypothesis(approved=True, people=1)
+    assert authority.simulate(caller, made.tokens, made.request(), few).then.rules == ("counted",)
+    assert authority.simulate(caller, made.tokens, made.request(), Hypothesis(approved=True, people=2)).then.allowed
+
+
+def test_the_people_of_a_step_are_as_many_as_it_says() -> None:
+    """Explain proposes as many as the gate asks for, and a rule that counts more is not got around by that."""
+    enough = "unless { context.approvals.count >= 1 }"
+    for rule, helped in ((COUNTED, False), (COUNTED.replace("unless { context.approvals.count >= 2 }", enough), True)):
+        changes = governed(one=GATED, counted=rule).changes()
+        assert ([change.field for change in changes] == ["approvals"]) is helped
 
 
 def test_an_audience_and_a_label_can_be_supposed(tmp_path: Path) -> None:

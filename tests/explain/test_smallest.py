@@ -195,7 +195,7 @@ def test_a_ceiling_of_the_anchor_is_not_passed() -> None:
 def test_the_work_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     denied = next(row for row in ROWS if row.name == "many things at once").make()
     assert denied.changes()
-    monkeypatch.setattr("chain.counterfactual.MAX_TRIES", 2)
+    monkeypatch.setattr("chain.trial.WORK", 100)
     assert denied.changes() == ()
 
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from chain.control import ORDINARY, Party
 from chain.decision import Effect
-from chain.engine import read
 from chain.outcome import Asked, Judged
 from chain.policyfacts import Stated, ask
+from chain.reading import read
 from chain.reason import Reason
 from tests.policy.folder import ANY_APPROVER, ANY_CALL, ANY_HOP, ANYTHING, activate, bundle, parties, policy, three
-from tests.support import ALICE, CAROL, World, root, seal
+from tests.support import ALICE, CAROL, NOW, World, root, seal
 
 OVERFLOW = "context.age + 9223372036854775807 > 0"
 """Types as well as any sum does; at run time it is more than an integer can hold."""
@@ -29,10 +29,23 @@ def test_a_forbid_that_errs_denies(world: World) -> None:
     rule = '@id("no") forbid (principal, action == Chain::Action::"read", resource) when {{ {} && false }};'
     activate(world, ANYTHING + rule.format(OVERFLOW))
     decision = world.denied(Reason.POLICY_ERROR, None, tokens, ALICE)
-    assert "overflow" in decision.findings[0].detail
-    assert "no" in decision.findings[0].detail
+    assert decision.findings[0].detail == "rule `no` could not be evaluated"
     activate(world, ANYTHING + rule.format("context.age + 1 > 0"))
     world.allowed(tokens, ALICE)
+
+
+def test_what_errs_is_told_without_values_and_its_cause_to_who_tests_it(world: World) -> None:
+    """Findings go to agents, and the engine quotes what it adds."""
+    rule = '@id("{}") forbid (principal, action == Chain::Action::"read", resource) when {{ {} }};'
+    rules = ANYTHING + rule.format("b", OVERFLOW) + rule.format("a", OVERFLOW)
+    activate(world, rules)
+    decision = world.denied(Reason.POLICY_ERROR, None, [seal(root(iat=NOW - 77))], ALICE)
+    assert decision.findings[0].detail == "rules `a`, `b` could not be evaluated"
+    answer = ask(policy(bundle(rules)), Stated(age=77))
+    assert answer.word == "deny"
+    assert answer.why.startswith("rules `a`, `b` could not be evaluated: ")
+    assert "overflow" in answer.why
+    assert "`77`" in answer.why
 
 
 def test_a_permit_that_errs_denies_although_another_permits(world: World) -> None:
@@ -248,7 +261,7 @@ def test_half_a_character_is_no_name_and_denies() -> None:
 def test_what_a_rule_reads_of_the_context(condition: str, members: set[str] | None) -> None:
     text = f'@id("a") permit (principal, action, resource) when {{ {condition} }};'
     body = json.loads(cedarpy.policies_to_json_str(text))["staticPolicies"]["policy0"]
-    assert read([body["conditions"]]) == members
+    assert read([body["conditions"]]).context == members
 
 
 def test_a_records_member_hides_nothing() -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
+from threading import Thread
 
 import pytest
 
+from chain.bundles import default
+from chain.control import Party, Standing
 from chain.decision import Decision, Effect
 from chain.errors import DeniedError
+from chain.outcome import Asked
 from chain.principal import Principal
 from chain.reason import Reason
-from chain.recent import Recent
-from tests.policy.folder import ANY_CALL, ANY_HOP, ANYTHING, activate, agent, stand, three
-from tests.support import ALICE, BOB, CAROL, HOME, MALLORY, NOW, World, child, digest_of, root, seal
+from chain.recent import Weighed
+from tests.policy.folder import ANY_CALL, ANY_HOP, ANYTHING, activate, agent, parties, stand, three
+from tests.support import ALICE, BOB, CAROL, HOME, MALLORY, NOW, ROOT_KEY, World, child, digest_of, root, seal, signer
 
 LOW = """
 @id("low") permit (principal, action == Chain::Action::"delegate", resource) when { principal.risk == "low" };
@@ -116,11 +120,80 @@ def refused(world: World, above: list[str], token: str) -> Decision:
 def test_what_falls_out_of_memory_is_asked_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     activate(world, ANY_HOP + ANY_CALL)
     ruled = world.authority._desk.live.policy
-    monkeypatch.setattr(ruled, "_chains", Recent(1))
-    monkeypatch.setattr(ruled, "_hops", Recent(1))
+    for memory in ("_calls", "_hops", "_faults"):
+        monkeypatch.setattr(ruled, memory, Weighed(1))
     stand(world, agent(1))
     tokens = [seal(root(exp=NOW + 100 + number)) for number in range(6)]
     for _ in range(3):
         for token in tokens:
             world.allowed([token], ALICE)
             world.denied(Reason.HOLDER_MISMATCH, 0, [token], ALICE, holder=MALLORY.key.thumbprint)
+
+
+def test_a_memory_holds_no_more_than_its_weight() -> None:
+    memory: Weighed[int, str] = Weighed(100)
+    for number in range(1_000):
+        memory.put(number, "x", 10)
+    held = [number for number in range(1_000) if memory.get(number) is not None]
+    assert held == list(range(990, 1_000))[-len(held) :]
+    assert 5 <= len(held) <= 10
+    memory.put(7, "heavy", 51)
+    assert memory.get(7) is None
+    assert memory.get(999) == "x"
+
+
+def test_what_is_remembered_of_a_deep_chain_is_weighed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves beyond counting under one deep chain: the memory is bounded by bytes, and each is small."""
+    keys = [signer(f"deep{number}") for number in range(40)]
+    world = World(enrolled=(ROOT_KEY, ALICE, *keys))
+    monkeypatch.setattr("chain.policy.MEMORY", 1024 * 1024)
+    activate(world, "".join(text for name, text in default().items() if name.endswith(".cedar")))
+    tokens = [seal(root(holder=keys[0], del_max_depth=64))]
+    for above, below in pairwise(keys[:39]):
+        tokens.append(seal(child(tokens[-1], below), above))
+    ruled = world.authority._desk.live.policy
+    weights = []
+    for number in range(200):
+        leaf = seal(child(tokens[-1], keys[39], jti=f"leaf{number}"), keys[38])
+        world.allowed([*tokens, leaf], keys[39])
+        weights.append(ruled._calls._weight + ruled._hops._weight + ruled._faults._weight)  # type: ignore[union-attr]
+    assert max(weights) <= 1024 * 1024 // 2
+    assert ruled._calls._old, "the older generation was dropped"  # type: ignore[union-attr]
+    assert weights[2] - weights[1] < 20_000, "of one more leaf is remembered what is new about it"
+
+
+def test_a_tool_that_the_leaf_does_not_give_is_not_remembered(world: World) -> None:
+    activate(world, ANYTHING)
+    tokens = [seal(root())]
+    world.allowed(tokens, ALICE)
+    calls = world.authority._desk.live.policy._calls._young  # type: ignore[union-attr]
+    assert len(calls) == 1
+    for number in range(20):
+        world.ask(tokens, ALICE, f"other.{number}", {})
+    assert len(calls) == 1
+
+
+def test_readers_share_a_policy(world: World) -> None:
+    """Threads that ask about parties of different standing, with a memory that overflows all the time."""
+    activate(world, LOW + ANY_CALL)
+    ruled = world.authority._desk.live.policy
+    ruled._calls, ruled._hops, ruled._faults = Weighed(9_000), Weighed(9_000), Weighed(9_000)  # type: ignore[union-attr]
+    chain = world.accepted(three())
+    fine = parties(world, chain)
+    risky = tuple(party._replace(standing=Standing(risk="high")) for party in fine)
+    asked = Asked("mail.read", "", "", "", (), "internal", 1, None)
+    wrong: list[object] = []
+
+    def read(those: tuple[Party, ...], *, permitted: bool) -> None:
+        for _ in range(300):
+            faults = ruled.faults(chain, those)  # type: ignore[union-attr]
+            if (not faults) is not permitted or not ruled.call(chain, those, asked).permitted:  # type: ignore[union-attr]
+                wrong.append(faults)
+
+    threads = [Thread(target=read, args=(fine,), kwargs={"permitted": True}) for _ in range(3)]
+    threads += [Thread(target=read, args=(risky,), kwargs={"permitted": False}) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []

@@ -12,8 +12,13 @@ from hypothesis import strategies as st
 from chain import entity
 from chain.engine import Engine
 from chain.outcome import Asked
-from tests.policy.folder import ANY_HOP, bundle, parties, policy, three
+from tests.policy.folder import ANY_HOP, agent, bundle, parties, policy, three
 from tests.support import World
+
+ATTRIBUTES = frozenset(entity.ATTRIBUTES)
+WORLD = World()
+CHAIN = WORLD.accepted(three())
+PARTIES = parties(WORLD, CHAIN)
 
 ATOMS = [
     "context.age > 5", "context.age + context.age < 100", 'context.purpose == "pay"', 'context.purpose like "p*"',
@@ -23,6 +28,15 @@ ATOMS = [
     '{"Value": context has amount}["Value"]', "{a: context}.a.age > 3", 'resource.class == "act"',
     "principal == context.chain.holder", 'context["audience"] == ""', "context.age + 9223372036854775807 > 0",
     '(if context.age > 5 then context.intent else context.purpose) == "pay"',
+    f'Chain::Principal::"{agent(1)}" has risk', f'Chain::Principal::"{agent(2)}".risk == "low"',
+    'Chain::Principal::"https://issuer.example" has id', 'Chain::Principal::"nobody" has risk',
+    f'context.chain.ancestors.contains(Chain::Principal::"{agent(2)}")', f'context.chain.ids.contains("{agent(1)}")',
+    'context.chain.origin.kind == "agent" && context.chain.delegator.risk == "low"',
+    'context.chain.kinds == ["agent"] && context.chain.trust_domains.containsAny(["example.org"])',
+    'context.chain.tools.contains("mail.read") || context.chain.classes.contains("act")',
+    "context.chain.issuer != context.chain.task && context.chain.lifetime > 60",
+    f'Chain::Delegation::"{CHAIN.hops[1].id}" has depth', f'Chain::Delegation::"{CHAIN.hops[1].id}".depth == 1',
+    'Chain::Delegation::"nowhere" has depth',
 ]  # fmt: skip
 
 _conditions = st.recursive(
@@ -55,10 +69,6 @@ _asked = st.builds(
     approvers=st.sampled_from([(), ("ann",)]),
 )
 
-WORLD = World()
-CHAIN = WORLD.accepted(three())
-PARTIES = parties(WORLD, CHAIN)
-
 
 def whole(files: dict[str, str], asked: Asked) -> Any:
     """Ask all rules of the bundle at once, about everything, under the schema."""
@@ -70,7 +80,7 @@ def whole(files: dict[str, str], asked: Asked) -> Any:
     tool = ruled.catalogue.tool(asked.tool)
     known = [
         *people.values(),
-        *(entity.delegation(CHAIN, hop, PARTIES, ruled.catalogue, ruled.labels) for hop in CHAIN.hops),
+        *(entity.delegation(CHAIN, hop, PARTIES, ruled.catalogue, ruled.labels, ATTRIBUTES) for hop in CHAIN.hops),
         entity.tool(asked.tool, tool, ruled.labels),
     ]
     request = {
@@ -108,5 +118,6 @@ def test_the_default_bundle_is_told_little() -> None:
     from chain.bundles import default  # noqa: PLC0415
 
     slices = Engine(policy(default()).bundle, WORLD.authority._desk.live.settings.labels).slices
-    assert slices["read"].read == frozenset()
-    assert slices["act"].read == {"chain", "amount", "labels"}
+    assert slices["read"].read == (frozenset(), {"risk"}, frozenset())
+    assert slices["act"].read.context == {"chain", "amount", "labels"}
+    assert slices["act"].read.attributes == {"chain", "amount", "labels", "risk", "risks", "sensitivity"}

@@ -109,8 +109,27 @@ def test_a_refusal_of_others_is_told_without_its_details(world: World) -> None:
 @pytest.mark.parametrize("caller", [AGENT, STRANGER, APPROVER], ids=lambda caller: caller.name)
 def test_an_agent_cannot_read_the_ledger(world: World, caller: Caller) -> None:
     with pytest.raises(ForbiddenError):
-        world.authority.watch.records(caller, 0)
+        world.authority.watch.records(caller, 0, ("decided",))
     assert world.authority.watch.records(POINT, 0).records
+
+
+def test_an_approver_follows_what_people_are_asked_and_nothing_else(world: World) -> None:
+    kinds = ("decided", "approval_requested", "revoked", "approval_resolved", "approval_consumed")
+    fill(world.store, 20, kinds)
+    mine = {"approval_requested", "approval_resolved", "approval_consumed"}
+    told = all_of(world, APPROVER)
+    assert {one.kind for one in told} == mine
+    assert [one.kind for one in all_of(world, APPROVER, kinds=("approval_resolved",))] == ["approval_resolved"] * 4
+    for kind in sorted(KINDS - mine):
+        with pytest.raises(ForbiddenError):
+            world.authority.watch.records(APPROVER, 0, (kind,))
+    with pytest.raises(InvalidRequestError):
+        world.authority.watch.records(APPROVER, 0, ("nothing",))
+    both = Caller("both", frozenset({Role.APPROVER, Role.AGENT}))
+    assert all_of(world, both) == told
+    for caller in (AGENT, STRANGER):
+        with pytest.raises(ForbiddenError):
+            world.authority.watch.records(caller, 0)
 
 
 @given(cursor=st.integers(0, 60), limit=st.integers(1, PAGE), kinds=st.sets(st.sampled_from(["revoked", "lifted"])))
