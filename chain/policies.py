@@ -205,8 +205,10 @@ class Policies:
 
         caller.require("DiffPolicy")
         second = self._prepared(after)
-        found = diff(self._prepared(before), second)
-        return found._replace(replay=decide_anew(self._desk, second, replay) if replay > 0 else Replayed())
+        first = self._prepared(before)
+        found = diff(first, second)
+        again = decide_anew(self._desk, second, replay, first) if replay > 0 else Replayed()
+        return found._replace(replay=again)
 
     def _prepared(self, files: Mapping[str, str] | None) -> Policy:
         """Return a policy of its own, never the one that decides: its memory is for calls that are."""

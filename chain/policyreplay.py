@@ -48,15 +48,16 @@ class _Then(NamedTuple):
 _ALLOW = _Then(Effect.ALLOW, "")
 
 
-def replay(desk: Desk, policy: Policy, most: int) -> Replayed:
+def replay(desk: Desk, policy: Policy, most: int, before: Policy | None = None) -> Replayed:
     """Decide the last recorded checks anew.
 
     Args:
         desk: of the ledger.
         policy: that would have been active.
         most: how many, at most `MAX_REPLAY`.
+        before: what flips under this one too is not the other's doing, and only counted.
     """
-    flips, replayed, skipped = [], 0, 0
+    flips, replayed, skipped, drifted = [], 0, 0, 0
     for record in _last(desk, min(most, MAX_REPLAY)):
         then = _decide(desk, policy, record)
         if then is None:
@@ -65,11 +66,15 @@ def replay(desk: Desk, policy: Policy, most: int) -> Replayed:
         replayed += 1
         body = record.body
         if then.effect.value != body["effect"]:
+            same = None if before is None else _decide(desk, before, record)
+            if same is not None and same.effect is then.effect:
+                drifted += 1
+                continue
             detail = then.detail or "nothing of this policy speaks against it"
             flips.append(
                 Flip(record.revision, body["id"], body["tool"], body["effect"], then.effect.value, clip(detail, 200))
             )
-    return Replayed(tuple(flips), replayed, skipped)
+    return Replayed(tuple(flips), replayed, skipped, drifted)
 
 
 def _last(desk: Desk, most: int) -> Iterator[Record]:

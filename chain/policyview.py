@@ -184,11 +184,13 @@ class Replayed(NamedTuple):
         flips: newest first.
         replayed: how many were decided anew.
         skipped: how many could not be: their chain, or a fact that the policy needs, is not held here.
+        drifted: how many came out otherwise, and just so under the first policy: facts have changed since, not rules.
     """
 
     flips: tuple[Flip, ...] = ()
     replayed: int = 0
     skipped: int = 0
+    drifted: int = 0
 
 
 class Difference(NamedTuple):

@@ -64,6 +64,7 @@ def _data(found: Difference, replay: int) -> dict[str, Any]:
     if replay:
         told = found.replay
         data |= {"flips": [flip._asdict() for flip in told.flips], "replayed": told.replayed, "skipped": told.skipped}
+        data["drifted"] = told.drifted
     return data
 
 
@@ -82,7 +83,10 @@ def _print(found: Difference, replay: int) -> None:
         return
     told = found.replay
     click.echo(f"{len(told.flips)} of {told.replayed} recorded checks would come out otherwise", nl=False)
-    click.echo(f"; {told.skipped} could not be decided anew" if told.skipped else "")
+    drifted = (
+        f"; {told.drifted} others would under the first one too, as facts have changed since" if told.drifted else ""
+    )
+    click.echo(drifted + (f"; {told.skipped} could not be decided anew" if told.skipped else ""))
     for flip in told.flips:
         click.echo(f"  {flip.revision}  {printable(flip.tool)}: {flip.before} -> {flip.after}")
         click.echo(wrapped(flip.detail, "      "))

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x63hain/v1/policy.proto\x12\x08\x63hain.v1\"\x80\x01\n\x15ValidatePolicyRequest\x12\x39\n\x05\x66iles\x18\x01 \x03(\x0b\x32*.chain.v1.ValidatePolicyRequest.FilesEntry\x1a,\n\nFilesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\\\n\x16ValidatePolicyResponse\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12#\n\x05rules\x18\x02 \x03(\x0b\x32\x14.chain.v1.PolicyRule\x12\r\n\x05\x63\x61ses\x18\x03 \x01(\r\"^\n\nPolicyRule\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04\x66ile\x18\x02 \x01(\t\x12\x0e\n\x06\x65\x66\x66\x65\x63t\x18\x03 \x01(\t\x12\x11\n\tthreshold\x18\x04 \x01(\r\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\"x\n\x11TestPolicyRequest\x12\x35\n\x05\x66iles\x18\x01 \x03(\x0b\x32&.chain.v1.TestPolicyRequest.FilesEntry\x1a,\n\nFilesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"I\n\x12TestPolicyResponse\x12#\n\x05\x63\x61ses\x18\x01 \x03(\x0b\x32\x14.chain.v1.PolicyCase\x12\x0e\n\x06\x66\x61iled\x18\x02 \x01(\r\"H\n\nPolicyCase\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x66ile\x18\x02 \x01(\t\x12\x0e\n\x06passed\x18\x03 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\"\xf0\x01\n\x11\x44iffPolicyRequest\x12\x37\n\x06\x62\x65\x66ore\x18\x01 \x03(\x0b\x32\'.chain.v1.DiffPolicyRequest.BeforeEntry\x12\x35\n\x05\x61\x66ter\x18\x02 \x03(\x0b\x32&.chain.v1.DiffPolicyRequest.AfterEntry\x12\x0e\n\x06replay\x18\x03 \x01(\r\x1a-\n\x0b\x42\x65\x66oreEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a,\n\nAfterEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xc3\x01\n\x12\x44iffPolicyResponse\x12*\n\x08relation\x18\x01 \x01(\x0e\x32\x18.chain.v1.PolicyRelation\x12\r\n\x05tried\x18\x02 \x01(\x04\x12*\n\twitnesses\x18\x03 \x03(\x0b\x32\x17.chain.v1.PolicyWitness\x12#\n\x05\x66lips\x18\x04 \x03(\x0b\x32\x14.chain.v1.PolicyFlip\x12\x10\n\x08replayed\x18\x05 \x01(\x04\x12\x0f\n\x07skipped\x18\x06 \x01(\x04\"S\n\rPolicyWitness\x12\x14\n\x0crequest_json\x18\x01 \x01(\x0c\x12\x0e\n\x06\x62\x65\x66ore\x18\x02 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\t\x12\r\n\x05rules\x18\x04 \x03(\t\"p\n\nPolicyFlip\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x02 \x01(\t\x12\x0c\n\x04tool\x18\x03 \x01(\t\x12\x0e\n\x06\x62\x65\x66ore\x18\x04 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x05 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x06 \x01(\t\"\xad\x01\n\x15\x41\x63tivatePolicyRequest\x12\x39\n\x05\x66iles\x18\x01 \x03(\x0b\x32*.chain.v1.ActivatePolicyRequest.FilesEntry\x12\x12\n\ndeactivate\x18\x02 \x01(\x08\x12\x17\n\x0fidempotency_key\x18\x03 \x01(\t\x1a,\n\nFilesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"L\n\x16\x41\x63tivatePolicyResponse\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x10\n\x08previous\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x04\"\"\n\x10GetPolicyRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\"\xcc\x01\n\x11GetPolicyResponse\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x35\n\x05\x66iles\x18\x02 \x03(\x0b\x32&.chain.v1.GetPolicyResponse.FilesEntry\x12\x0e\n\x06\x61\x63tive\x18\x03 \x01(\x08\x12\x14\n\x0c\x61\x63tivated_by\x18\x04 \x01(\t\x12\x1c\n\x14\x61\x63tivated_at_seconds\x18\x05 \x01(\x03\x1a,\n\nFilesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\xa7\x01\n\x0ePolicyRelation\x12\x1f\n\x1bPOLICY_RELATION_UNSPECIFIED\x10\x00\x12\x19\n\x15POLICY_RELATION_EQUAL\x10\x01\x12\x1c\n\x18POLICY_RELATION_NARROWER\x10\x02\x12\x19\n\x15POLICY_RELATION_WIDER\x10\x03\x12 \n\x1cPOLICY_RELATION_INCOMPARABLE\x10\x04\x32\x91\x03\n\rPolicyService\x12S\n\x0eValidatePolicy\x12\x1f.chain.v1.ValidatePolicyRequest\x1a .chain.v1.ValidatePolicyResponse\x12G\n\nTestPolicy\x12\x1b.chain.v1.TestPolicyRequest\x1a\x1c.chain.v1.TestPolicyResponse\x12G\n\nDiffPolicy\x12\x1b.chain.v1.DiffPolicyRequest\x1a\x1c.chain.v1.DiffPolicyResponse\x12S\n\x0e\x41\x63tivatePolicy\x12\x1f.chain.v1.ActivatePolicyRequest\x1a .chain.v1.ActivatePolicyResponse\x12\x44\n\tGetPolicy\x12\x1a.chain.v1.GetPolicyRequest\x1a\x1b.chain.v1.GetPolicyResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x63hain/v1/policy.proto\x12\x08\x63hain.v1\"\x80\x01\n\x15ValidatePolicyRequest\x12\x39\n\x05\x66iles\x18\x01 \x03(\x0b\x32*.chain.v1.ValidatePolicyRequest.FilesEntry\x1a,\n\nFilesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\\\n\x16ValidatePolicyResponse\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12#\n\x05rules\x18\x02 \x03(\x0b\x32\x14.chain.v1.PolicyRule\x12\r\n\x05\x63\x61ses\x18\x03 \x01(\r\"^\n\nPolicyRule\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04\x66ile\x18\x02 \x01(\t\x12\x0e\n\x06\x65\x66\x66\x65\x63t\x18\x03 \x01(\t\x12\x11\n\tthreshold\x18\x04 \x01(\r\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\"x\n\x11TestPolicyRequest\x12\x35\n\x05\x66iles\x18\x01 \x03(\x0b\x32&.chain.v1.TestPolicyRequest.FilesEntry\x1a,\n\nFilesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"I\n\x12TestPolicyResponse\x12#\n\x05\x63\x61ses\x18\x01 \x03(\x0b\x32\x14.chain.v1.PolicyCase\x12\x0e\n\x06\x66\x61iled\x18\x02 \x01(\r\"H\n\nPolicyCase\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x66ile\x18\x02 \x01(\t\x12\x0e\n\x06passed\x18\x03 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\"\xf0\x01\n\x11\x44iffPolicyRequest\x12\x37\n\x06\x62\x65\x66ore\x18\x01 \x03(\x0b\x32\'.chain.v1.DiffPolicyRequest.BeforeEntry\x12\x35\n\x05\x61\x66ter\x18\x02 \x03(\x0b\x32&.chain.v1.DiffPolicyRequest.AfterEntry\x12\x0e\n\x06replay\x18\x03 \x01(\r\x1a-\n\x0b\x42\x65\x66oreEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a,\n\nAfterEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xd4\x01\n\x12\x44iffPolicyResponse\x12*\n\x08relation\x18\x01 \x01(\x0e\x32\x18.chain.v1.PolicyRelation\x12\r\n\x05tried\x18\x02 \x01(\x04\x12*\n\twitnesses\x18\x03 \x03(\x0b\x32\x17.chain.v1.PolicyWitness\x12#\n\x05\x66lips\x18\x04 \x03(\x0b\x32\x14.chain.v1.PolicyFlip\x12\x10\n\x08replayed\x18\x05 \x01(\x04\x12\x0f\n\x07skipped\x18\x06 \x01(\x04\x12\x0f\n\x07\x64rifted\x18\x07 \x01(\x04\"S\n\rPolicyWitness\x12\x14\n\x0crequest_json\x18\x01 \x01(\x0c\x12\x0e\n\x06\x62\x65\x66ore\x18\x02 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\t\x12\r\n\x05rules\x18\x04 \x03(\t\"p\n\nPolicyFlip\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x02 \x01(\t\x12\x0c\n\x04tool\x18\x03 \x01(\t\x12\x0e\n\x06\x62\x65\x66ore\x18\x04 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x05 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x06 \x01(\t\"\xad\x01\n\x15\x41\x63tivatePolicyRequest\x12\x39\n\x05\x66iles\x18\x01 \x03(\x0b\x32*.chain.v1.ActivatePolicyRequest.FilesEntry\x12\x12\n\ndeactivate\x18\x02 \x01(\x08\x12\x17\n\x0fidempotency_key\x18\x03 \x01(\t\x1a,\n\nFilesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"L\n\x16\x41\x63tivatePolicyResponse\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x10\n\x08previous\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x04\"\"\n\x10GetPolicyRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\"\xcc\x01\n\x11GetPolicyResponse\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x35\n\x05\x66iles\x18\x02 \x03(\x0b\x32&.chain.v1.GetPolicyResponse.FilesEntry\x12\x0e\n\x06\x61\x63tive\x18\x03 \x01(\x08\x12\x14\n\x0c\x61\x63tivated_by\x18\x04 \x01(\t\x12\x1c\n\x14\x61\x63tivated_at_seconds\x18\x05 \x01(\x03\x1a,\n\nFilesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\xa7\x01\n\x0ePolicyRelation\x12\x1f\n\x1bPOLICY_RELATION_UNSPECIFIED\x10\x00\x12\x19\n\x15POLICY_RELATION_EQUAL\x10\x01\x12\x1c\n\x18POLICY_RELATION_NARROWER\x10\x02\x12\x19\n\x15POLICY_RELATION_WIDER\x10\x03\x12 \n\x1cPOLICY_RELATION_INCOMPARABLE\x10\x04\x32\x91\x03\n\rPolicyService\x12S\n\x0eValidatePolicy\x12\x1f.chain.v1.ValidatePolicyRequest\x1a .chain.v1.ValidatePolicyResponse\x12G\n\nTestPolicy\x12\x1b.chain.v1.TestPolicyRequest\x1a\x1c.chain.v1.TestPolicyResponse\x12G\n\nDiffPolicy\x12\x1b.chain.v1.DiffPolicyRequest\x1a\x1c.chain.v1.DiffPolicyResponse\x12S\n\x0e\x41\x63tivatePolicy\x12\x1f.chain.v1.ActivatePolicyRequest\x1a .chain.v1.ActivatePolicyResponse\x12\x44\n\tGetPolicy\x12\x1a.chain.v1.GetPolicyRequest\x1a\x1b.chain.v1.GetPolicyResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,8 +43,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ACTIVATEPOLICYREQUEST_FILESENTRY']._serialized_options = b'8\001'
   _globals['_GETPOLICYRESPONSE_FILESENTRY']._loaded_options = None
   _globals['_GETPOLICYRESPONSE_FILESENTRY']._serialized_options = b'8\001'
-  _globals['_POLICYRELATION']._serialized_start=1765
-  _globals['_POLICYRELATION']._serialized_end=1932
+  _globals['_POLICYRELATION']._serialized_start=1782
+  _globals['_POLICYRELATION']._serialized_end=1949
   _globals['_VALIDATEPOLICYREQUEST']._serialized_start=36
   _globals['_VALIDATEPOLICYREQUEST']._serialized_end=164
   _globals['_VALIDATEPOLICYREQUEST_FILESENTRY']._serialized_start=120
@@ -68,23 +68,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DIFFPOLICYREQUEST_AFTERENTRY']._serialized_start=824
   _globals['_DIFFPOLICYREQUEST_AFTERENTRY']._serialized_end=868
   _globals['_DIFFPOLICYRESPONSE']._serialized_start=871
-  _globals['_DIFFPOLICYRESPONSE']._serialized_end=1066
-  _globals['_POLICYWITNESS']._serialized_start=1068
-  _globals['_POLICYWITNESS']._serialized_end=1151
-  _globals['_POLICYFLIP']._serialized_start=1153
-  _globals['_POLICYFLIP']._serialized_end=1265
-  _globals['_ACTIVATEPOLICYREQUEST']._serialized_start=1268
-  _globals['_ACTIVATEPOLICYREQUEST']._serialized_end=1441
+  _globals['_DIFFPOLICYRESPONSE']._serialized_end=1083
+  _globals['_POLICYWITNESS']._serialized_start=1085
+  _globals['_POLICYWITNESS']._serialized_end=1168
+  _globals['_POLICYFLIP']._serialized_start=1170
+  _globals['_POLICYFLIP']._serialized_end=1282
+  _globals['_ACTIVATEPOLICYREQUEST']._serialized_start=1285
+  _globals['_ACTIVATEPOLICYREQUEST']._serialized_end=1458
   _globals['_ACTIVATEPOLICYREQUEST_FILESENTRY']._serialized_start=120
   _globals['_ACTIVATEPOLICYREQUEST_FILESENTRY']._serialized_end=164
-  _globals['_ACTIVATEPOLICYRESPONSE']._serialized_start=1443
-  _globals['_ACTIVATEPOLICYRESPONSE']._serialized_end=1519
-  _globals['_GETPOLICYREQUEST']._serialized_start=1521
-  _globals['_GETPOLICYREQUEST']._serialized_end=1555
-  _globals['_GETPOLICYRESPONSE']._serialized_start=1558
-  _globals['_GETPOLICYRESPONSE']._serialized_end=1762
+  _globals['_ACTIVATEPOLICYRESPONSE']._serialized_start=1460
+  _globals['_ACTIVATEPOLICYRESPONSE']._serialized_end=1536
+  _globals['_GETPOLICYREQUEST']._serialized_start=1538
+  _globals['_GETPOLICYREQUEST']._serialized_end=1572
+  _globals['_GETPOLICYRESPONSE']._serialized_start=1575
+  _globals['_GETPOLICYRESPONSE']._serialized_end=1779
   _globals['_GETPOLICYRESPONSE_FILESENTRY']._serialized_start=120
   _globals['_GETPOLICYRESPONSE_FILESENTRY']._serialized_end=164
-  _globals['_POLICYSERVICE']._serialized_start=1935
-  _globals['_POLICYSERVICE']._serialized_end=2336
+  _globals['_POLICYSERVICE']._serialized_start=1952
+  _globals['_POLICYSERVICE']._serialized_end=2353
 # @@protoc_insertion_point(module_scope)

@@ -357,6 +357,7 @@ class DiffPolicyResponse(_message.Message):
     FLIPS_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
     SKIPPED_FIELD_NUMBER: _builtins.int
+    DRIFTED_FIELD_NUMBER: _builtins.int
     relation: Global___PolicyRelation.ValueType
     """Found by trying requests, so that EQUAL means that none of `tried` told them apart."""
     tried: _builtins.int
@@ -365,6 +366,8 @@ class DiffPolicyResponse(_message.Message):
     """How many recorded checks were decided anew."""
     skipped: _builtins.int
     """How many could not be, because their chain is not held here any more or was never admitted."""
+    drifted: _builtins.int
+    """How many recorded checks would come out otherwise, and just so under the first bundle too: facts have changed since."""
     @_builtins.property
     def witnesses(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyWitness]:
         """A request that shows each difference, the first few."""
@@ -382,10 +385,11 @@ class DiffPolicyResponse(_message.Message):
         flips: _abc.Iterable[Global___PolicyFlip] | None = ...,
         replayed: _builtins.int = ...,
         skipped: _builtins.int = ...,
+        drifted: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["flips", b"flips", "relation", b"relation", "replayed", b"replayed", "skipped", b"skipped", "tried", b"tried", "witnesses", b"witnesses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["drifted", b"drifted", "flips", b"flips", "relation", b"relation", "replayed", b"replayed", "skipped", b"skipped", "tried", b"tried", "witnesses", b"witnesses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -85,6 +85,7 @@ def difference_to(found: Difference) -> pb.DiffPolicyResponse:
         flips=map(_flip_to, found.replay.flips),
         replayed=found.replay.replayed,
         skipped=found.replay.skipped,
+        drifted=found.replay.drifted,
     )
 
 
@@ -121,7 +122,7 @@ def difference_from(message: pb.DiffPolicyResponse) -> Difference:
         _RELATION_FROM[message.relation],
         message.tried,
         tuple(map(_witness_from, message.witnesses)),
-        Replayed(tuple(flips), message.replayed, message.skipped),
+        Replayed(tuple(flips), message.replayed, message.skipped, message.drifted),
     )
 
 

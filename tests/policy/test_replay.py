@@ -13,7 +13,7 @@ from chain.policyreplay import MAX_REPLAY, replay
 from chain.policyview import Flip, Relation, Replayed
 from tests.approvals.office import Office, policy
 from tests.policy.folder import ANY_HOP, ANYTHING, activate, agent, bundle, stand, three
-from tests.support import ALICE, BOB, CAROL, MALLORY, NOW, World, digest, root, seal
+from tests.support import ALICE, BOB, CAROL, MALLORY, NOW, World, digest, honest, root, seal
 
 FORBID = '@id("no") forbid (principal, action == Chain::Action::"{}", resource) when {{ {} }};'
 GATE = '@id("gate") @approval("{}") forbid (principal, action == Chain::Action::"{}", resource);'
@@ -193,6 +193,18 @@ def test_the_comparison_itself_is_told_beside_it(world: World) -> None:
     diff = world.authority.policies.diff
     found = diff(world.caller, None, bundle(ANY_HOP))
     assert (found.relation, found.replay) == (Relation.NARROWER, Replayed())
+    found = diff(world.caller, None, bundle(ANY_HOP), 10)
+    assert (found.relation, [flip.id for flip in found.replay.flips]) == (Relation.NARROWER, [decision.id])
     found = diff(world.caller, bundle(ANY_HOP), bundle(ANY_HOP), 10)
     assert (found.relation, found.tried) == (Relation.EQUAL, 0), "the very same rules cannot differ"
-    assert [flip.id for flip in found.replay.flips] == [decision.id]
+
+
+def test_what_flips_under_the_first_one_too_is_not_the_seconds_doing(world: World) -> None:
+    activate(world, ANYTHING)
+    world.allowed(honest(), CAROL)
+    narrow = ANYTHING + '@id("no") forbid (principal, action == Chain::Action::"read", resource);'
+    activate(world, narrow)
+    found = world.authority.policies.diff(world.caller, bundle(narrow), bundle(narrow), replay=10)
+    assert (found.replay.flips, found.replay.drifted, found.replay.replayed) == ((), 1, 1)
+    other = world.authority.policies.diff(world.caller, bundle(ANYTHING), bundle(narrow), replay=10)
+    assert ([flip.after for flip in other.replay.flips], other.replay.drifted) == (["DENY"], 0)
