@@ -15,7 +15,7 @@ from msgspec import UnsetType
 
 from chain import jcs
 from chain.delegation import Delegation
-from chain.grant import Amount, Decimals
+from chain.grant import Amount, Budget, Decimals
 from chain.ledger import StandingRow, Store
 from chain.recent import Recent
 
@@ -74,17 +74,14 @@ def read(arguments: Mapping[str, Any], argument: str) -> Decimal:
         raise UnreadableError(f"`{argument}` is no unsigned amount of at most 18 and 9 digits") from None
 
 
-def left(hop: Delegation, spent: Spent, amount: Decimal | None) -> str | None:
+def left(budget: Budget, spent: Spent, amount: Decimal | None) -> str | None:
     """Return what a call asks beyond what is left of a hop's budget, in words, or None.
 
     Args:
-        hop: with a budget.
+        budget: of the hop.
         spent: of it.
         amount: of the call; None where the budget has no money.
     """
-    budget = hop.budget
-    if budget is None:
-        return None
     if not isinstance(budget.calls, UnsetType) and spent.calls >= budget.calls:
         return f"all {budget.calls} calls are used up"
     if amount is not None and not isinstance(budget.amount, UnsetType):

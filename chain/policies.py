@@ -75,6 +75,7 @@ def restored(store: Store, catalogue: Catalogue, labels: tuple[str, ...]) -> Pol
 
     Raises:
         PolicyError: it does not validate any more: an authority that forgot its policy would permit too much.
+        NotFoundError: its files are not in the ledger.
     """
     row = store.stands(ACTIVE, NAME)
     digest = "" if row is None else msgspec.json.decode(row.body, type=Activated).digest

@@ -9,7 +9,7 @@ they stood. What the record cannot tell is skipped, and counted.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chain.base64url import b64decode
@@ -177,10 +177,7 @@ def _held_by_hops(chain: Chain, name: str, tool: Tool) -> bool:
 
 def _amount(body: Mapping[str, Any]) -> Decimal | None:
     text = str(body.get("amount", "")).partition(" ")[0]
-    try:
-        return Decimal(text) if text else None
-    except InvalidOperation:
-        return None
+    return Decimal(text) if text else None
 
 
 def _label(body: Mapping[str, Any], tool: Tool, labels: tuple[str, ...]) -> str:

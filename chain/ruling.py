@@ -197,7 +197,7 @@ def budget(case: Case) -> None:
         except UnreadableError as error:
             case.against(Reason.AMOUNT_UNREADABLE, hop.hop, f"has a budget of money, and {error}")
             continue
-        over = left(hop, case.state.spent(hop.digest), amount)
+        over = left(hop.budget, case.state.spent(hop.digest), amount)
         if over is not None:
             case.against(Reason.BUDGET_EXCEEDED, hop.hop, over)
         ceiling = money(hop)

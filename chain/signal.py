@@ -20,7 +20,7 @@ from chain.claims import Audience
 from chain.control import RISKS, Risk
 from chain.errors import SignalError, clip
 from chain.grant import Count, Text
-from chain.jws import Frame, JoseError
+from chain.jws import Frame
 from chain.key import PublicKey, Signer
 from chain.subject import Subject, identifier, subjects
 
@@ -276,11 +276,8 @@ def _authentic(frame: Frame, transmitters: Mapping[str, Transmitter]) -> Transmi
     keys = [key for key in transmitter.keys if key.alg == frame.header.alg]
     if not keys:
         raise SignalError(f"`{issuer}` has no key for `{clip(frame.header.alg, 16)}`", "invalid_key")
-    try:
-        if any(frame.signed_by(key) for key in keys):
-            return transmitter
-    except JoseError as error:
-        raise SignalError(str(error), "invalid_key") from None
+    if any(frame.signed_by(key) for key in keys):
+        return transmitter
     raise SignalError(f"`{issuer}` did not sign this", "authentication_failed")
 
 

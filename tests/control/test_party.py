@@ -273,3 +273,13 @@ def test_a_record_says_where_an_event_changed_nothing_and_why(world: World) -> N
         assert ("why_unchanged" in body) is bool(body.get("unchanged"))
     assert bodies[1]["why_unchanged"] == "a newer event was taken before"
     assert len(bodies[3]["principals"]) > 1
+
+
+def test_what_ended_keeps_nobody_from_enrolling(world: World) -> None:
+    told = world.authority.steering.suspend(OPERATOR, "everything", "*", "a break", lifetime=60)
+    world.clock.now = told.until - 1
+    with pytest.raises(DeniedError) as raised:
+        enrols(world, BOB, signer("late"), f"{agent(2)}/late")
+    assert raised.value.decision.reason is Reason.SUSPENDED
+    world.clock.now = told.until
+    assert enrols(world, BOB, signer("late"), f"{agent(2)}/late")
