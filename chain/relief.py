@@ -132,16 +132,15 @@ def amounts(situation: Situation) -> Iterator[Proposal]:
     if _refused(situation, where.argument, low):
         return
     for _ in range(HALVINGS):
-        middle = (low + high) / 2 if high - low <= 1 else Decimal(int((low + high) / 2))
-        if middle in (low, high):
-            break
+        middle = (low + high) / 2 if high - low <= 1 else Decimal(ceil((low + high) / 2))
         low, high = (low, middle) if _refused(situation, where.argument, middle) else (middle, high)
     yield from lower(situation, where.argument, low)
 
 
 def _refused(situation: Situation, name: str, amount: Decimal) -> bool:
     tried = apply(Change("request", f"arguments.{name}", "", text(f"{amount:f}"), ""), situation)
-    return any(map(of_the_call, tried.answered(ruling.policy).findings))
+    found = tried.answered(ruling.policy).findings
+    return any(of_the_call(finding) or finding.reason is Reason.AMOUNT_UNREADABLE for finding in found)
 
 
 def of_the_call(finding: Finding) -> bool:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from chain.anchor import Ceiling, TrustAnchor
 from chain.applied import applied, apply
 from chain.approval import word
+from chain.caller import Caller, Role
 from chain.counterfactual import smallest, unhelped
 from chain.explain import Change
 from chain.mint import grant
@@ -27,6 +28,7 @@ from tests.support import (
     HOME,
     ISSUER,
     MALLORY,
+    PEP,
     ROOT_KEY,
     Json,
     World,
@@ -147,11 +149,15 @@ def test_nothing_is_told_of_what_no_change_helps() -> None:
         Reason.HOLDER_MISMATCH: (Denied(world, tokens, MALLORY), "that the holder asks"),
         Reason.PROOF_MISSING: (replace(call, facts={"proof": None}), "that the holder asks"),
     }
-    for denied, words in cases.values():
-        told = world.authority.explain(world.caller, denied.tokens, denied.request())
-        assert not told.decision.allowed
+    point = Caller("a point", frozenset({Role.ENFORCEMENT_POINT}), PEP)
+    for reason, (denied, words) in cases.items():
+        told = world.authority.explain(point, denied.tokens, denied.request())
+        assert told.decision.reason is reason
         assert told.changes == ()
         assert words in unhelped(told.decision)
+    unshown, _ = cases[Reason.PROOF_MISSING]
+    told = world.authority.explain(world.caller, tokens, unshown.request())
+    assert (told.decision.allowed, told.changes) == (True, ())  # whoever oversees cannot show it, and need not
     used = call.request()
     assert world.authority.check(world.caller, tokens, used).allowed
     told = world.authority.explain(world.caller, tokens, used)
