@@ -34,7 +34,7 @@ from chain.live import Live
 from chain.once import AnsweredError, Changing, Once
 from chain.pace import Breaker
 from chain.pending import done, then
-from chain.policies import restored
+from chain.policyload import restored
 from chain.reason import Reason
 from chain.request import Request
 from chain.simulate import Simulation

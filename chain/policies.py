@@ -1,4 +1,4 @@
-"""Which policy is active: put in place, shown, and brought back after a restart.
+"""Which policy is active: put in place, compared, and shown.
 
 The law of this file: a bundle that does not validate never becomes active, and the one before goes on. The one that is
 active stands in the ledger, so that a restart decides as before; a bundle is named by its digest, and stays readable.
@@ -13,78 +13,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from chain.caller import Caller
-from chain.catalog import Catalogue
 from chain.errors import ChainError, NotFoundError, clip
-from chain.ledger import StandingRow, Store
+from chain.ledger import StandingRow
 from chain.once import Once
-from chain.policyview import Activated, Difference, Ran, Replayed, RuleView, Shown, Validated
+from chain.policyload import ACTIVE, BUNDLE, NAME, prepare, stored, validated
+from chain.policyview import Activated, Difference, Ran, Replayed, Shown, Validated
 from chain.writing import Writing
 
 if TYPE_CHECKING:
     from chain.desk import Desk
     from chain.policy import Policy
-
-__all__ = ["Activated", "Policies", "prepare", "restored", "stored", "validated"]
-
-BUNDLE = "bundle"
-ACTIVE = "policy"
-"""Kinds of what stands (`chain.row.StandingRow`): every bundle that was active by its digest, and which one is."""
-
-NAME = "active"
-
-
-def prepare(files: Mapping[str, str], catalogue: Catalogue, labels: tuple[str, ...]) -> Policy:
-    """Return a policy, ready to be asked. The engine is loaded here and nowhere before.
-
-    Args:
-        files: of the bundle.
-        catalogue: for a bundle that brings none.
-        labels: data labels, lowest first.
-
-    Raises:
-        PolicyError: it does not validate.
-    """
-    from chain.bundle import load  # noqa: PLC0415 - the engine costs 40 ms that nobody without a policy pays
-    from chain.policy import Policy  # noqa: PLC0415 - as above
-
-    return Policy(load(files), catalogue, labels)
-
-
-def validated(policy: Policy) -> Validated:
-    """Return what is told of a bundle that validates.
-
-    Raises:
-        PolicyError: one of its cases cannot be read.
-    """
-    from chain.policycase import cases  # noqa: PLC0415 - as in `prepare`
-
-    bundle = policy.bundle
-    rules = (bundle.rules[name] for name in sorted(bundle.rules))
-    views = tuple(RuleView(rule.id, rule.file, rule.effect, rule.threshold, rule.note) for rule in rules)
-    return Validated(bundle.digest, views, len(cases(bundle.cases)))
-
-
-def stored(store: Store, digest: str) -> dict[str, str] | None:
-    """Return the files of a bundle that was active once."""
-    row = store.stands(BUNDLE, digest)
-    return None if row is None else msgspec.json.decode(row.body, type=dict[str, str])
-
-
-def restored(store: Store, catalogue: Catalogue, labels: tuple[str, ...]) -> Policy | None:
-    """Return the policy that a restart goes on with, if one was active.
-
-    Raises:
-        PolicyError: it does not validate any more: an authority that forgot its policy would permit too much.
-        NotFoundError: its files are not in the ledger.
-    """
-    row = store.stands(ACTIVE, NAME)
-    digest = "" if row is None else msgspec.json.decode(row.body, type=Activated).digest
-    if not digest:
-        return None
-    files = stored(store, digest)
-    if files is None:
-        raise NotFoundError(f"the bundle `{digest}` of the active policy is not in the ledger")
-    return prepare(files, catalogue, labels)
 
 
 class Policies:

@@ -13,8 +13,8 @@ from chain.catalog import Catalogue
 from chain.cli.output import row
 from chain.errors import ConfigurationError, PolicyError
 from chain.grant import LABELS
-from chain.policies import prepare
 from chain.policy import Policy
+from chain.policyload import prepare
 from chain.policyview import RuleView, Validated
 
 _WIDTHS = (28, 15, 35)

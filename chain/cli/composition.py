@@ -10,7 +10,7 @@ from chain.catalog import Catalogue
 from chain.errors import ChainError
 from chain.identity import keyfile
 from chain.ledger import Store
-from chain.policies import prepare
+from chain.policyload import prepare
 from chain.service.compose import compose
 from chain.service.settings import ServeSettings
 from chain.store.memory import MemoryStore

@@ -12,7 +12,7 @@ from chain.cli import bundle, remote
 from chain.cli.output import json_option, moment, print_json, printable
 from chain.errors import ConfigurationError
 from chain.grant import LABELS
-from chain.policies import prepare, validated
+from chain.policyload import prepare, validated
 from chain.policyview import Shown
 
 _FOLDER = click.Path(path_type=Path)

@@ -9,8 +9,8 @@ import click
 from chain import bundles, policylint
 from chain.cli import bundle
 from chain.cli.output import colour, json_option, paint, print_json, printable, wrapped
-from chain.policies import validated
 from chain.policycase import run
+from chain.policyload import validated
 from chain.policyview import Ran
 
 _FOLDER = click.Path(path_type=Path)

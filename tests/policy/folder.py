@@ -9,8 +9,8 @@ from chain.bundles import default
 from chain.catalog import Catalogue
 from chain.control import Party, Standing
 from chain.delegation import Chain
-from chain.policies import prepare
 from chain.policy import Policy
+from chain.policyload import prepare
 from chain.state import LABELS
 from chain.writing import Writing
 from tests.support import ALICE, BOB, CAROL, CATALOGUE, World, child, root, seal

@@ -15,8 +15,8 @@ from chain.bundle import load
 from chain.caller import Role
 from chain.errors import DeniedError, NotFoundError, PolicyError
 from chain.outcome import Asked, Judged
-from chain.policies import restored
 from chain.policydiff import diff
+from chain.policyload import restored
 from chain.policymodel import Mentioned
 from chain.policyview import Activated, Relation
 from chain.reason import Reason
