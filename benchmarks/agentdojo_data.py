@@ -103,14 +103,15 @@ def catalogue(path: Path = CATALOGUE_FILE) -> Catalogue:
     """Read the hand-written catalogue; its tools are named `suite.function`.
 
     Raises:
-        Changed: an entry that leaves a member out; nothing is judged by default here.
+        Changed: an entry that leaves a member out; nothing is judged by default here. Only `amount` is left out
+            throughout, since no tool of the suites says in which currency it pays.
         ValueError: an unknown class or sensitivity, or a member too many.
     """
     tools: dict[str, Tool] = {}
     for suite, entries in tomllib.loads(path.read_text(encoding="utf-8")).items():
         for function, entry in entries.items():
             tool = Tool.model_validate(entry)
-            if tool.model_fields_set != Tool.model_fields.keys():
+            if tool.model_fields_set != Tool.model_fields.keys() - {"amount"}:
                 raise Changed(f"catalogue entry `{suite}.{function}` leaves a member out")
             tools[f"{suite}.{function}"] = tool
     return Catalogue(tools)
