@@ -118,7 +118,7 @@ class Policies:
             NotFoundError: no policy is active.
             ForbiddenError: the caller may not ask.
         """
-        from chain.policycase import run  # noqa: PLC0415 - as in `prepare` above
+        from chain.policycase import run  # noqa: PLC0415 - as in `policyload.prepare`
 
         caller.require("TestPolicy")
         return run(self._prepared(files))
@@ -139,7 +139,7 @@ class Policies:
             NotFoundError: no policy is active.
             ForbiddenError: the caller may not ask.
         """
-        from chain.policydiff import diff  # noqa: PLC0415 - as in `prepare` above
+        from chain.policydiff import diff  # noqa: PLC0415 - as in `policyload.prepare`
         from chain.policyreplay import replay as decide_anew  # noqa: PLC0415 - as above
 
         caller.require("DiffPolicy")
