@@ -70,7 +70,9 @@ class Caller:
         roles: what it may do.
         audience: the enforcement point that it is, for proofs and `aud`.
         holder: thumbprint of the agent's own key, if it is an agent.
-        channel: whether the transport itself proves that the caller is that agent (a socket of its own).
+        channel: whether the transport itself proves that the caller is that agent: a socket of its own, or mutual TLS.
+        spiffe: SPIFFE id of the caller, if its credential is an SVID.
+        certificate: base64url SHA-256 of the certificate that the channel proves (RFC 8705 s3.1).
     """
 
     name: str
@@ -78,6 +80,8 @@ class Caller:
     audience: str | None = None
     holder: str | None = None
     channel: bool = False
+    spiffe: str | None = None
+    certificate: str | None = None
 
     def require(self, method: str) -> None:
         """Return where a role of this caller allows the method.

@@ -30,14 +30,8 @@ from chain.principal import Principal
 from chain.reason import Reason
 from chain.service.credentials import Credential, Identity
 from chain.service.safety import require_safe
-from chain.service.settings import (
-    AgentSettings,
-    AnchorSettings,
-    CallerSettings,
-    ServeSettings,
-    SignalSettings,
-    explain,
-)
+from chain.service.settings import ServeSettings, explain
+from chain.service.tables import AgentSettings, AnchorSettings, CallerSettings, SignalSettings
 from chain.signal import Transmitter
 from chain.state import Settings
 from chain.token import Rules, Verifier

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from chain.caller import ALLOWED, Role
 from chain.errors import ConfigurationError
-from chain.service.settings import CallerSettings, ServeSettings
+from chain.service.settings import ServeSettings
+from chain.service.tables import CallerSettings
 
 ROOT = 0
 """Of this uid, files may be: who holds it can do everything anyway."""

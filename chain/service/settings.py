@@ -12,9 +12,9 @@ import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     CliSettingsSource,
@@ -24,113 +24,25 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from chain.caller import Role
 from chain.errors import ConfigurationError
 from chain.grant import LABELS
-from chain.principal import Kind
 from chain.service.manual import manual
-from chain.signal import KINDS
-from chain.signal import Kind as EventKind
+from chain.service.tables import (
+    AgentSettings,
+    AnchorSettings,
+    CallerSettings,
+    IdentitySettings,
+    OidcSettings,
+    PaceSettings,
+    SignalSettings,
+    Text,
+)
 from chain.state import MAX_LIFETIME
 
 PREFIX = "CHAIN_SERVE_"
 """Of every environment variable that is read."""
 
 MEGABYTE = 1 << 20
-
-_Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-_Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-_Text = Annotated[str, Field(min_length=1, max_length=1024)]
-_Jwk: TypeAlias = dict[str, Any]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class _Keyed(_Strict):
-    """Something that has a public key: the JWK itself, or the name of a file that holds it."""
-
-    jwk: _Jwk | None = Field(None, description="the public key as a JWK")
-    jwk_file: Path | None = Field(None, description="file with the public key as a JWK")
-
-
-class CeilingSettings(_Strict):
-    """What the roots of one anchor may ask for (`chain.anchor.Ceiling`); what is absent does not restrict."""
-
-    tools: frozenset[str] | None = Field(None, description="names of tools")
-    classes: frozenset[Literal["read", "write", "act"]] | None = Field(None, description="action classes")
-    classification: str | None = Field(None, description="highest data label")
-    subjects: frozenset[str] | None = Field(None, description="values of `sub`")
-    lifetime: int | None = Field(None, gt=0, le=MAX_LIFETIME, description="longest life of a root, seconds")
-
-
-class AnchorSettings(_Keyed):
-    """A key that roots may be signed with."""
-
-    iss: _Text | None = Field(None, description="the only issuer it may speak for; absent: any")
-    ceiling: CeilingSettings = Field(CeilingSettings(), description="what its roots may ask for")
-
-
-class CredentialSettings(_Strict):
-    """One bearer secret, by its SHA-256."""
-
-    sha256: _Hex = Field(description="SHA-256 of the secret, hexadecimal")
-    not_after: AwareDatetime | None = Field(None, description="when it ends")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short_form(cls, value: object) -> object:
-        return {"sha256": value} if isinstance(value, str) else value
-
-
-class CallerSettings(_Keyed):
-    """Somebody who may call, and what for."""
-
-    name: _Name = Field(description="stands in the ledger and the log, and names the socket")
-    roles: frozenset[Role] = Field(min_length=1, description="what it may do")
-    credentials: tuple[CredentialSettings, ...] = Field(
-        (), description="its secrets, each a table or just its hash; several while one is replaced"
-    )
-    audience: _Text | None = Field(None, description="the enforcement point that it is: `aat_aud` of proofs to it")
-    thumbprint: str | None = Field(None, description="of an agent's own key, instead of the key")
-    socket: bool = Field(default=False, description="give it a unix socket of its own: SOCKETS/NAME/chain.sock")
-    uid: int | None = Field(None, ge=0, description="the user that gets the socket; without it, the server's own")
-
-
-class AgentSettings(_Keyed):
-    """A key to be enrolled when the server starts."""
-
-    id: str = Field(description="SPIFFE-style id")
-    kind: Kind = Field("agent", description="human, agent or service")
-    owner: str = Field(description="accountable person or team")
-    under: str | None = Field(None, description="thumbprint of the agent that this worker belongs to")
-
-
-class PaceSettings(_Strict):
-    """How fast a principal may act, and when it is stopped without anybody saying so (`chain.pace.Breaker`)."""
-
-    window: int = Field(60, gt=0, le=3600, description="seconds that are looked back on")
-    calls: int = Field(0, ge=0, description="calls in a window that a principal may make; 0 for any number")
-    denials: int = Field(0, ge=0, description="denied calls in a window that suspend a principal; 0 for never")
-    delegations: int = Field(0, ge=0, description="delegations in a window that suspend their maker; 0 for never")
-    outstanding: int = Field(
-        0,
-        ge=0,
-        le=100_000,
-        description="delegations of one principal that have not ended; 0 for any number",
-    )
-    cooldown: int = Field(300, gt=0, le=86400, description="seconds that such a suspension lasts")
-
-
-class SignalSettings(_Keyed):
-    """Somebody whose security events are taken (`chain.signal.Transmitter`); one item for each key of an issuer."""
-
-    iss: _Text = Field(description="`iss` of its tokens")
-    may: frozenset[EventKind] = Field(KINDS, min_length=1, description="events that it may signal; absent: all of them")
-    trust_domains: frozenset[str] | None = Field(
-        None, min_length=1, description="whose principals it may speak of; absent: everybody's"
-    )
 
 
 class ServeSettings(BaseSettings):
@@ -153,11 +65,14 @@ class ServeSettings(BaseSettings):
     listen: str = Field("127.0.0.1:50051", description="host:port; port 0 takes a free one; empty: sockets only")
     tls_cert: Path | None = Field(None, description="PEM file, certificate chain")
     tls_key: Path | None = Field(None, description="PEM file, private key; readable by its owner only")
+    mtls_listen: str = Field("", description="host:port for workloads that show an X.509-SVID; empty: none")
+    identity: IdentitySettings | None = Field(None, description="the server's own SVID, and the trust domains it knows")
+    oidc: tuple[OidcSettings, ...] = Field((), description="OpenID providers whose tokens are taken, for people")
     sockets: Path | None = Field(None, description="directory of the callers' own sockets; made with mode 0700")
     ledger: Literal["memory"] | Path = Field(description="directory of the ledger, or `memory` to keep nothing")
     all_synced: bool = Field(default=False, description="let read decisions, too, survive power loss before the answer")
-    audience: _Text = Field(description="this authority's own audience: `aat_aud` of proofs for Delegate and Revoke")
-    issuer: _Text | None = Field(None, description="URI of the issuer of the roots that are made here")
+    audience: Text = Field(description="this authority's own audience: `aat_aud` of proofs for Delegate and Revoke")
+    issuer: Text | None = Field(None, description="URI of the issuer of the roots that are made here")
     issuer_key: Path | None = Field(None, description="file with the issuer's private JWK, mode 0600")
     anchors: tuple[AnchorSettings, ...] = Field((), description="keys that roots may be signed with")
     policy: Literal["default", "none"] | Path = Field(
@@ -170,7 +85,7 @@ class ServeSettings(BaseSettings):
     max_waiting_root: int = Field(32, gt=0, le=10_000, description="the same, of all under one root")
     max_waiting_all: int = Field(512, gt=0, le=100_000, description="the same, of everybody; kept in memory")
     max_workers: int = Field(256, ge=0, le=100_000, description="workers that one agent may enrol, theirs included")
-    status_list: _Text | None = Field(None, description="URI of the Token Status List of the roots that are made here")
+    status_list: Text | None = Field(None, description="URI of the Token Status List of the roots that are made here")
     shadow: frozenset[Literal["policy", "class"]] = Field(
         frozenset(), description="kinds of refusals that are answered with DENY and not enforced yet"
     )

@@ -17,16 +17,9 @@ from chain.reason import Reason
 from chain.service.compose import compose
 from chain.service.safety import require_safe
 from chain.service.server import ChainServer
-from chain.service.settings import (
-    AgentSettings,
-    AnchorSettings,
-    CallerSettings,
-    CeilingSettings,
-    CredentialSettings,
-    ServeSettings,
-    load,
-)
+from chain.service.settings import ServeSettings, load
 from chain.service.settled import settled
+from chain.service.tables import AgentSettings, AnchorSettings, CallerSettings, CeilingSettings, CredentialSettings
 from chain.store.memory import MemoryStore
 from chain.store.sqlite import SqliteStore
 from chain.wire import convert

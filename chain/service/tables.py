@@ -1,0 +1,156 @@
+"""The tables of a server's settings: anchors, callers, agents, and the rest that comes in lists.
+
+The law of this file: values only, each with its bound and its description; what is unknown is refused.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from chain.caller import Role
+from chain.principal import Kind
+from chain.signal import KINDS
+from chain.signal import Kind as EventKind
+from chain.state import MAX_LIFETIME
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Text = Annotated[str, Field(min_length=1, max_length=1024)]
+Jwk: TypeAlias = dict[str, Any]
+
+
+class Strict(BaseModel):
+    """A table that has no member which nobody reads."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Keyed(Strict):
+    """Something that has a public key: the JWK itself, or the name of a file that holds it."""
+
+    jwk: Jwk | None = Field(None, description="the public key as a JWK")
+    jwk_file: Path | None = Field(None, description="file with the public key as a JWK")
+
+
+class CeilingSettings(Strict):
+    """What the roots of one anchor may ask for (`chain.anchor.Ceiling`); what is absent does not restrict."""
+
+    tools: frozenset[str] | None = Field(None, description="names of tools")
+    classes: frozenset[Literal["read", "write", "act"]] | None = Field(None, description="action classes")
+    classification: str | None = Field(None, description="highest data label")
+    subjects: frozenset[str] | None = Field(None, description="values of `sub`")
+    lifetime: int | None = Field(None, gt=0, le=MAX_LIFETIME, description="longest life of a root, seconds")
+
+
+class AnchorSettings(Keyed):
+    """A key that roots may be signed with."""
+
+    iss: Text | None = Field(None, description="the only issuer it may speak for; absent: any")
+    ceiling: CeilingSettings = Field(CeilingSettings(), description="what its roots may ask for")
+
+
+class CredentialSettings(Strict):
+    """One bearer secret, by its SHA-256."""
+
+    sha256: Hex = Field(description="SHA-256 of the secret, hexadecimal")
+    not_after: AwareDatetime | None = Field(None, description="when it ends")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: object) -> object:
+        return {"sha256": value} if isinstance(value, str) else value
+
+
+class ClaimSettings(Strict):
+    """Whose OpenID tokens speak for a caller."""
+
+    issuer: Text = Field(description="`iss` of the tokens; one of `oidc`")
+    claims: dict[str, tuple[str, ...]] = Field(
+        min_length=1, description="claim -> values of which the token must have one; every claim must hold"
+    )
+
+
+class CallerSettings(Keyed):
+    """Somebody who may call, and what for."""
+
+    name: Name = Field(description="stands in the ledger and the log, and names the socket")
+    roles: frozenset[Role] = Field(min_length=1, description="what it may do")
+    credentials: tuple[CredentialSettings, ...] = Field(
+        (), description="its secrets, each a table or just its hash; several while one is replaced"
+    )
+    audience: Text | None = Field(None, description="the enforcement point that it is: `aat_aud` of proofs to it")
+    thumbprint: str | None = Field(None, description="of an agent's own key, instead of the key")
+    socket: bool = Field(default=False, description="give it a unix socket of its own: SOCKETS/NAME/chain.sock")
+    spiffe: str | None = Field(
+        None, description="SPIFFE id whose SVIDs speak for it; at its end `/*` is one segment, `/**` any number"
+    )
+    oidc: ClaimSettings | None = Field(None, description="whose OpenID tokens speak for it")
+    uid: int | None = Field(None, ge=0, description="the user that gets the socket; without it, the server's own")
+
+
+class AgentSettings(Keyed):
+    """A key to be enrolled when the server starts."""
+
+    id: str = Field(description="SPIFFE-style id")
+    kind: Kind = Field("agent", description="human, agent or service")
+    owner: str = Field(description="accountable person or team")
+    under: str | None = Field(None, description="thumbprint of the agent that this worker belongs to")
+
+
+class PaceSettings(Strict):
+    """How fast a principal may act, and when it is stopped without anybody saying so (`chain.pace.Breaker`)."""
+
+    window: int = Field(60, gt=0, le=3600, description="seconds that are looked back on")
+    calls: int = Field(0, ge=0, description="calls in a window that a principal may make; 0 for any number")
+    denials: int = Field(0, ge=0, description="denied calls in a window that suspend a principal; 0 for never")
+    delegations: int = Field(0, ge=0, description="delegations in a window that suspend their maker; 0 for never")
+    outstanding: int = Field(
+        0,
+        ge=0,
+        le=100_000,
+        description="delegations of one principal that have not ended; 0 for any number",
+    )
+    cooldown: int = Field(300, gt=0, le=86400, description="seconds that such a suspension lasts")
+
+
+class SignalSettings(Keyed):
+    """Somebody whose security events are taken (`chain.signal.Transmitter`); one item for each key of an issuer."""
+
+    iss: Text = Field(description="`iss` of its tokens")
+    may: frozenset[EventKind] = Field(KINDS, min_length=1, description="events that it may signal; absent: all of them")
+    trust_domains: frozenset[str] | None = Field(
+        None, min_length=1, description="whose principals it may speak of; absent: everybody's"
+    )
+
+
+class BundleSettings(Strict):
+    """The bundle of a trust domain, in a file."""
+
+    trust_domain: Text = Field(description="its name")
+    file: Path = Field(
+        description="SPIFFE bundle (JSON), or the authorities' certificates (PEM); read anew when it changes"
+    )
+
+
+class IdentitySettings(Strict):
+    """Where the server's own SVID and the bundles of trust domains come from."""
+
+    workload_api: Text | None = Field(None, description="address of the SPIFFE Workload API, `unix:PATH`")
+    svid_cert: Path | None = Field(
+        None, description="instead: PEM file, the server's X.509-SVID with its intermediates"
+    )
+    svid_key: Path | None = Field(None, description="PEM file, its private key; readable by its owner only")
+    bundles: tuple[BundleSettings, ...] = Field((), description="trust domains, beside what the Workload API names")
+    jwt_audience: tuple[Text, ...] = Field((), description="`aud` of JWT-SVIDs that are taken; absent: none is")
+
+
+class OidcSettings(Strict):
+    """An OpenID provider whose tokens are taken."""
+
+    issuer: Text = Field(description="its URL; `iss` of its tokens")
+    audience: Text = Field(description="`aud` that they must have")
+    jwks_uri: Text | None = Field(None, description="where its keys are; absent: as its discovery document says")
+    jwks_file: Path | None = Field(None, description="instead: file with its keys")
