@@ -24,6 +24,7 @@ from chain.key import KeySigner
 from chain.service.compose import compose
 from chain.service.server import ChainServer
 from chain.service.settings import ServeSettings
+from chain.state import MAX_LIFETIME
 from chain.store.sqlite import SqliteStore
 
 EMPTY = "/benchmarks.Empty/Call"
@@ -88,6 +89,8 @@ def settings(folder: Path, issuer: KeySigner, agent: str) -> ServeSettings:
             "issuer_key": folder / "issuer.jwk",
             "anchors": [{"jwk": jwk, "iss": ISSUER}],
             "catalogue": catalogue,
+            "roots_must_name": [],
+            "lifetimes": dict.fromkeys(("low", "moderate", "high", "critical"), MAX_LIFETIME),
             "log_level": "warning",
             "callers": [
                 {"name": "issuer", "roles": ["issuer", "operator"], "socket": True},

@@ -15,14 +15,17 @@ action is decided afresh, against every hop of its chain, as things stand now. T
                           audience="https://chain.example", signer=idp, issuer="https://idp.example")
     program = embedded("https://bank.example")
     authority.enrol(program, bot.key, Principal(id="spiffe://example.org/bot", owner="treasury"))
-    up_to_100 = grant({"tools": {"bank.transfer": {"amount": {"constraint_type": "range", "max": 100}}}})
-    root = authority.issue(program, Issue(holder=bot.key, grant=up_to_100, lifetime=600))
+    up_to_100 = grant({"tools": {"bank.transfer": {"amount": {"constraint_type": "range", "max": 100}}},
+                       "limits": {"purposes": ["allowance"]}})
+    order = Issue(holder=bot.key, grant=up_to_100, owner="treasury", task="june", lifetime=600)
+    root = authority.issue(program, order)
 
     @guard("bank.transfer")
     def transfer(amount):
         print("sent", amount)
 
-    with Session(signer=bot, tokens=[root.token], audience="https://bank.example", door=Local(authority, program)):
+    with Session(signer=bot, tokens=[root.token], audience="https://bank.example", purpose="allowance",
+                 door=Local(authority, program)):
         transfer(20)      # sent 20
         transfer(5000)    # raises DeniedError: the action is not authorized
 

@@ -24,7 +24,7 @@ class Issue:
     Attributes:
         holder: the first agent's key.
         grant: what it may do.
-        lifetime: seconds.
+        lifetime: seconds; None for as long as the authority lets such a root live.
         max_depth: how many hops may follow.
         audience: who may accept it; None for everybody.
         sub, owner, task, intent: root facts (TOKEN.md s2).
@@ -33,7 +33,7 @@ class Issue:
 
     holder: PublicKey
     grant: Grant
-    lifetime: int
+    lifetime: int | None = None
     max_depth: int = 8
     audience: Audience | None = None
     sub: str | None = None
@@ -56,11 +56,14 @@ class Issue:
         facts = (self.audience, self.sub, self.owner, self.task, self.intent, self.listed)
         return (self.holder.thumbprint, self.grant, self.lifetime, self.max_depth, facts)
 
-    def claims(self, issuer: str, jti: str, now: int, home: str | None, listed: Reference | None = None) -> Claims:
+    def claims(
+        self, *, issuer: str, jti: str, now: int, lifetime: int, home: str | None, listed: Reference | None = None
+    ) -> Claims:
         """Return the root's claims.
 
         Args:
             issuer, jti, now: of the token.
+            lifetime: seconds; the order's own, or what its issuer makes of none.
             home: the authority that keeps the budgets and approvals of what is extended.
             listed: its place in a status list.
         """
@@ -70,7 +73,7 @@ class Issue:
             issuer=issuer,
             jti=jti,
             now=now,
-            lifetime=self.lifetime,
+            lifetime=lifetime,
             max_depth=self.max_depth,
             audience=UNSET if self.audience is None else self.audience,
             sub=self.sub or UNSET,

@@ -141,6 +141,7 @@ class Reason(StrEnum):
     SIGNAL_INVALID = "signal_invalid", 145, "the security event is not one that is accepted"
     CURSOR_INVALID = "cursor_invalid", 146, "no stream can go on from this revision"
     CONSUMER_SLOW = "consumer_slow", 147, "the reader of the stream was too slow and has to go on from its cursor"
+    FACT_MISSING = "fact_missing", 148, "a root without what every root must name here: owner, purposes or task"
 
     # The client side of a refusal (enforcement point).
     UNREACHABLE = "unreachable", 150, "the service did not answer in time"

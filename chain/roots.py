@@ -9,7 +9,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 from itertools import count
 
-from chain import change, mint, statuslist, token
+from chain import change, issuance, mint, statuslist, token
 from chain import check as checks
 from chain.base64url import b64decode
 from chain.caller import Caller
@@ -51,16 +51,19 @@ class Roots:
         settings = self._desk.live.settings
         if self._signer is None:
             raise ForbiddenError("no issuer's key is held here")
-        if not 0 < order.lifetime <= settings.max_lifetime:
-            raise InvalidRequestError(f"a lifetime of {order.lifetime} s, above {settings.max_lifetime} s")
         if (wrong := order.grant.fault()) is not None:
             raise InvalidRequestError(wrong[1], wrong[0])
+        issuance.require_named(order, settings)
+        lifetime = issuance.lifetime(order, self._desk.live.catalogue, settings)
         if order.listed and settings.status_list is None:
             raise InvalidRequestError("no status list is published here")
         now = self._desk.clock()
         listed = Reference(next(self._places), settings.status_list) if order.listed and settings.status_list else None
         jti = mint.uuid7(now, self._desk.entropy(10))
-        text = token.sign(order.claims(self._issuer, jti, int(now), self._audience, listed), self._signer)
+        claims = order.claims(
+            issuer=self._issuer, jti=jti, now=int(now), lifetime=lifetime, home=self._audience, listed=listed
+        )
+        text = token.sign(claims, self._signer)
         chain = self._verifier.verify([text])
         once = Once.of(caller, "Issue", key, *order.asked)
         return self._desk.change(change.issuing(chain, text, caller, listed), once, Delegated)

@@ -6,19 +6,19 @@ makes it stand takes it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from chain.approval import Action, Approval
 from chain.budget import Spent
-from chain.catalog import Catalogue
+from chain.catalog import Catalogue, Sensitivity
 from chain.containment import Profile
 from chain.control import Controls, Party, Suspension
 from chain.delegation import Chain, Delegation
 from chain.errors import ConfigurationError
-from chain.grant import LABELS
+from chain.grant import LABELS, ActionClass
 from chain.outcome import PolicyView
 from chain.principal import Principal
 from chain.reason import Reason
@@ -33,6 +33,13 @@ MARGIN = 2
 MAX_LIFETIME = 90 * 24 * 3600
 """Seconds a token may live, whatever the configuration says (AAT-01 s4.4, MAX_TOKEN_LIFETIME)."""
 
+DEFAULT_LIFETIME = 3600
+"""Seconds that a root lives whose order asks for no life of its own, unless a tool's ceiling is lower."""
+
+MustName: TypeAlias = Literal["owner", "purposes", "task"]
+
+MUST_NAME: frozenset[MustName] = frozenset({"owner", "purposes", "task"})
+"""What a root is not issued without: who answers for it, what it is for, and the one task that it lives for."""
 
 APPROVAL_LIFETIME = 15 * 60
 """Seconds that people have to answer a request, and that their answer may be used."""
@@ -66,6 +73,9 @@ class Settings:
         profile: how much of our own a proof must carry.
         labels: data labels from lowest to highest.
         max_lifetime: seconds any token may live; at most `MAX_LIFETIME`.
+        default_lifetime: see `DEFAULT_LIFETIME`.
+        lifetimes: seconds that a root may live which grants a tool of that sensitivity or class; the lowest counts.
+        roots_must_name: see `MUST_NAME`; a deployment that issues plain AAT-01 roots says here that it names less.
         require_enrolment: whether every holder of a chain that writes or acts must be enrolled. Off only where
             there is no registry to ask: offline.
         home: name of the authority whose budgets and approvals are kept here; None keeps none: offline.
@@ -79,6 +89,9 @@ class Settings:
     profile: Profile = Profile.SOUND
     labels: tuple[str, ...] = LABELS
     max_lifetime: int = MAX_LIFETIME
+    default_lifetime: int = DEFAULT_LIFETIME
+    lifetimes: Mapping[Sensitivity | ActionClass, int] = field(default_factory=dict)
+    roots_must_name: frozenset[MustName] = MUST_NAME
     require_enrolment: bool = True
     home: str | None = None
     approval_lifetime: int = APPROVAL_LIFETIME

@@ -60,10 +60,12 @@ def transfer(amount: int, to: str) -> None:
 def main() -> None:
     """Ask, wait for two people, ask again."""
     authority = opened()
+    paying = grant({"tools": {"bank.transfer": {}}, "limits": {"purposes": ["suppliers"]}})
     root = authority.issue(
-        program, Issue(holder=clerk.key, grant=grant({"tools": {"bank.transfer": {}}}), lifetime=600)
+        program, Issue(holder=clerk.key, grant=paying, owner="accounts", task="invoice 7", lifetime=600)
     )
-    session = Session(signer=clerk, tokens=[root.token], audience=BANK, door=Local(authority, program))
+    door = Local(authority, program)
+    session = Session(signer=clerk, tokens=[root.token], audience=BANK, door=door, purpose="suppliers")
     awaits = None
     with session:
         try:

@@ -62,17 +62,18 @@ def main() -> None:
     program = embedded(BANK)
     authority.enrol(program, bot.key, Principal(id="spiffe://example.org/bot", owner="treasury"))
     amount, to = {"constraint_type": "range", "min": 1, "max": 100}, {"constraint_type": "one_of", "values": ["bob"]}
-    up_to_100 = grant({"tools": {"bank.transfer": {"amount": amount, "to": to}}})
-    root = authority.issue(program, Issue(holder=bot.key, grant=up_to_100, lifetime=600))
+    up_to_100 = grant({"tools": {"bank.transfer": {"amount": amount, "to": to}}, "limits": {"purposes": ["allowance"]}})
+    root = authority.issue(program, Issue(holder=bot.key, grant=up_to_100, owner="treasury", task="june", lifetime=600))
+    held = {"signer": bot, "tokens": [root.token], "audience": BANK, "purpose": "allowance"}
 
     attempt(20)  # no session: nothing runs
-    with Session(signer=bot, tokens=[root.token], audience=BANK, door=Local(authority, program)):
+    with Session(**held, door=Local(authority, program)):
         attempt(20)
         attempt(5000)
 
     async def asynchronous() -> None:
         door = AsyncLocal(authority, program)
-        async with AsyncSession(signer=bot, tokens=[root.token], audience=BANK, door=door):
+        async with AsyncSession(**held, door=door):
             await attempt_later(30)
             await attempt_later(-1)
 

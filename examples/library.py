@@ -41,9 +41,12 @@ for name, key in {"planner": planner.key, "reader": reader.key}.items():
 
 # A human's task: read two folders and send mail, for ten minutes.
 folders = {"constraint_type": "one_of", "values": ["inbox", "sent"]}
-task = grant({"tools": {"mail.read": {"folder": folders}, "mail.send": {}}})
-root = authority.issue(program, Issue(holder=planner.key, grant=task, lifetime=600, sub="alice", task="summary"))
-planning = Session(signer=planner, tokens=[root.token], audience=MAIL, door=Local(authority, program))
+task = grant({"tools": {"mail.read": {"folder": folders}, "mail.send": {}}, "limits": {"purposes": ["reporting"]}})
+order = Issue(holder=planner.key, grant=task, lifetime=600, sub="alice", owner="office", task="summary")
+root = authority.issue(program, order)
+planning = Session(
+    signer=planner, tokens=[root.token], audience=MAIL, door=Local(authority, program), purpose="reporting"
+)
 
 # The planner hands on less than it has; more is refused with the field and both values.
 inbox = {"constraint_type": "exact", "value": "inbox"}

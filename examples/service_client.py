@@ -15,14 +15,15 @@ from chain.mint import grant
 def main(target: str, issuer_secret: str, agent_secret: str, audience: str) -> int:
     """Issue a root, hand some of it on, ask, and revoke."""
     planner, reader = KeySigner.from_seed(os.urandom(32)), KeySigner.from_seed(os.urandom(32))
-    task = grant({"tools": {"mail.read": {}, "mail.send": {}}})
+    task = grant({"tools": {"mail.read": {}, "mail.send": {}}, "limits": {"purposes": ["reporting"]}})
+    order = Issue(holder=planner.key, grant=task, owner="office", task="summary")  # it lives as long as the tools allow
     with Client(target, issuer_secret) as issuer, Client(target, agent_secret) as agent:
         try:
-            root = issuer.issue(Issue(holder=planner.key, grant=task, lifetime=600, task="summary"))
+            root = issuer.issue(order)
         except UnreachableError as error:
             print(error, file=sys.stderr)
             return 3
-        planning = Session(signer=planner, tokens=[root.token], audience=audience, door=agent)
+        planning = Session(signer=planner, tokens=[root.token], audience=audience, door=agent, purpose="reporting")
         inbox = {"constraint_type": "exact", "value": "inbox"}
         handed = planning.delegate(reader.key, grant({"tools": {"mail.read": {"folder": inbox}}}))
         reading = planning.as_holder(reader, handed.tokens)

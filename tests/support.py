@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import islice, pairwise
 from typing import Any
@@ -226,6 +226,8 @@ class World:
     catalogue: Json = field(default_factory=lambda: CATALOGUE)
     breaker: Breaker | None = None
     transmitters: Sequence[Transmitter] = ()
+    accountable: bool = False
+    """Whether roots have to name their owner, purposes and task here; most worlds issue plain ones."""
 
     def __post_init__(self) -> None:
         self.authority = self.open()
@@ -236,6 +238,8 @@ class World:
 
     def open(self, *, resume: bool = False, steady: Clock | None = None) -> Authority:
         """An authority over the store as it is: what a restart gives."""
+        rules = self.verifier.rules
+        told = self.settings or Settings(profile=rules.profile, labels=rules.labels)
         return Authority(
             self.store,
             self.verifier,
@@ -245,7 +249,7 @@ class World:
             signer=self.signer,
             issuer=ISSUER,
             catalogue=Catalogue.model_validate(self.catalogue),
-            settings=self.settings,
+            settings=told if self.accountable else replace(told, roots_must_name=frozenset()),
             steady=steady,
             resume=resume,
             breaker=self.breaker,

@@ -52,7 +52,7 @@ def _child(parent: Delegation, terms: options.Terms, signer: KeySigner) -> str:
         terms.holder,
         jti=mint.uuid7(now, os.urandom(10)),
         now=int(now),
-        lifetime=terms.lifetime,
+        lifetime=terms.seconds,
         max_depth=terms.max_depth,
         audience=terms.audience or UNSET,
     )

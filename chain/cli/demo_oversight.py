@@ -45,7 +45,6 @@ def _issue(story: Story) -> Outcome:
     order = Issue(
         holder=story.stage.keys["orchestrator"].key,
         grant=mint.grant(CONFERENCE),
-        lifetime=3600,
         sub="alice",
         owner="travel-team",
         task="conference",

@@ -57,13 +57,20 @@ def issue(
     elif key is None or issuer is None:
         raise ConfigurationError("issuing offline needs --key and --issuer; else give --server or --ledger")
     else:
-        print_minted([_signed(order, key, issuer, home)], None, as_json=as_json)
+        print_minted([_signed(order, terms.seconds, key, issuer, home)], None, as_json=as_json)
 
 
-def _signed(order: Issue, key: Path, issuer: str, home: str | None) -> str:
+def _signed(order: Issue, lifetime: int, key: Path, issuer: str, home: str | None) -> str:
     """Sign a root, and verify it as any stranger would before it is handed out."""
     signer = keyfile.load(key)
     now = time.time()
-    text = token.sign(order.claims(issuer, mint.uuid7(now, os.urandom(10)), int(now), home), signer)
+    claims = order.claims(
+        issuer=issuer,
+        jti=mint.uuid7(now, os.urandom(10)),
+        now=int(now),
+        lifetime=lifetime,
+        home=home,
+    )
+    text = token.sign(claims, signer)
     Verifier([TrustAnchor(signer.key, issuer)]).verify([text])
     return text

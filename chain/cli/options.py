@@ -19,6 +19,7 @@ from chain.errors import ConfigurationError, InvalidRequestError
 from chain.grant import Grant
 from chain.key import PublicKey
 from chain.order import Issue
+from chain.state import DEFAULT_LIFETIME
 
 T = TypeVar("T")
 Command = Callable[..., Any]
@@ -55,16 +56,21 @@ class Terms:
     Attributes:
         to: path of the holder's public JWK.
         grant: JSON text, or a path.
-        lifetime: seconds.
+        lifetime: seconds; None where it was not given.
         max_depth: highest position of a descendant; None for the default.
         audience: who may accept the token; empty for the default.
     """
 
     to: str
     grant: str
-    lifetime: int
+    lifetime: int | None
     max_depth: int | None
     audience: tuple[str, ...]
+
+    @property
+    def seconds(self) -> int:
+        """How long what is signed here lives."""
+        return DEFAULT_LIFETIME if self.lifetime is None else self.lifetime
 
     @property
     def holder(self) -> PublicKey:
@@ -83,7 +89,10 @@ terms = bundled(
     click.option("--to", required=True, metavar="JWKFILE", help="The next holder's public key."),
     click.option("--grant", required=True, metavar="JSON|FILE|-", help='{"tools": {..}, "limits": {..}}'),
     click.option(
-        "--lifetime", metavar="TIME", callback=seconds, default="1h", show_default=True, help="90, 90s, 15m, 1h or 7d."
+        "--lifetime",
+        metavar="TIME",
+        callback=seconds,
+        help="90, 90s, 15m, 1h or 7d. If not given: 1h; a root of a service, as long as it lets such a root live.",
     ),
     click.option("--max-depth", type=click.IntRange(0, 64), help="Highest hop that may follow (root: 8 if not given)."),
     click.option("--audience", multiple=True, metavar="URI", help="Who may accept the token; may be given again."),

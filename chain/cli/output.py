@@ -145,8 +145,13 @@ def span(seconds: float) -> str:
     return " ".join(parts[:2]) or "0 s"
 
 
-def seconds(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
-    """Read an option that is a length of time: a number of seconds, or a number with s, m, h or d.
+def seconds(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
+    """Read an option that is a length of time (`length`); None where it was not given."""
+    return None if value is None else length(value)
+
+
+def length(value: str) -> int:
+    """Read a length of time: a number of seconds, or a number with s, m, h or d.
 
     Raises:
         BadParameter: anything else, or no time at all.

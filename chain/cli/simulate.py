@@ -18,7 +18,7 @@ from chain.bundles import read
 from chain.cli import options, remote, source
 from chain.cli.explain import hop_data, print_hops
 from chain.cli.options import bundled
-from chain.cli.output import decision_data, json_option, print_decision, print_json, seconds, wrapped
+from chain.cli.output import decision_data, json_option, length, print_decision, print_json, wrapped
 from chain.control import EVERYTHING, Scope
 from chain.decision import Finding
 from chain.errors import InvalidRequestError
@@ -38,7 +38,7 @@ def instant(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
     if value is None:
         return None
     if value.startswith("+"):
-        return time.time() + seconds(_ctx, _param, value[1:])
+        return time.time() + length(value[1:])
     if value.isascii() and value.isdigit():
         return float(value)
     try:

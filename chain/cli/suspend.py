@@ -35,7 +35,7 @@ def _stops(keys: int) -> str:
 
 
 def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> int:
-    return 0 if value is None else seconds(ctx, param, value)
+    return seconds(ctx, param, value) or 0
 
 
 @click.command()

@@ -35,17 +35,15 @@ REVOKERS = 4
 class DelegationMethods:
     """The methods of DelegationService."""
 
-    def __init__(self, authority: Authority, clock: Callable[[], float], default_lifetime: int) -> None:
+    def __init__(self, authority: Authority, clock: Callable[[], float]) -> None:
         """Answer from an authority.
 
         Args:
             authority: decides.
             clock: seconds since the epoch, for denials that were not recorded.
-            default_lifetime: seconds, of a root that asks for none.
         """
         self._authority = authority
         self._clock = clock
-        self._default_lifetime = default_lifetime
         self._revokers = ThreadPoolExecutor(REVOKERS, "revoke")
 
     def close(self) -> None:
@@ -66,7 +64,7 @@ class DelegationMethods:
 
     async def _issue(self, message: pb.IssueRequest, call: Call) -> pb.IssueResponse:
         key = change.key_from(message.idempotency_key)
-        order = change.issue_from(message, self._default_lifetime)
+        order = change.issue_from(message)
         try:
             made = await settled(self._authority.begin_issue(call.caller, order, key))
         except DeniedError as error:

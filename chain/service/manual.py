@@ -48,7 +48,9 @@ def manual(settings: Mapping[str, FieldInfo], prefix: str) -> str:
     lines: list[str] = []
     for name, field in settings.items():
         for model in _models(field.annotation):
-            lines += ["", f"--{name}, each item (in a TOML file: [[{name}]]):", *_keys(model, "  ")]
+            listed = get_origin(field.annotation) is tuple
+            head = f", each item (in a TOML file: [[{name}]]):" if listed else f" (in a TOML file: [{name}]):"
+            lines += ["", f"--{name}{head}", *_keys(model, "  ")]
     lines += ["", "environment:"]
     variables = ", ".join(f"{prefix}{name}".upper() for name in settings)
     lines += wrap(variables, WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)

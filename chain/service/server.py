@@ -107,7 +107,7 @@ class ChainServer:
         calls = Limit(settings.max_calls_per_caller, settings.max_concurrent_rpcs)
         room = Room(calls, settings.max_streams_per_caller, len(settings.callers))
         self._bounds = Bounds(room, Waiting(clock), Waiting(clock), settings.stream_idle)
-        delegation = DelegationMethods(authority, clock, settings.default_lifetime)
+        delegation = DelegationMethods(authority, clock)
         policy = PolicyMethods(authority)
         authorization = Authorization(authority)
         self._methods: tuple[Mapping[str, object], ...] = (

@@ -32,12 +32,13 @@ from chain.service.tables import (
     AnchorSettings,
     CallerSettings,
     IdentitySettings,
+    LifetimeSettings,
     OidcSettings,
     PaceSettings,
     SignalSettings,
     Text,
 )
-from chain.state import MAX_LIFETIME
+from chain.state import DEFAULT_LIFETIME, MAX_LIFETIME, MUST_NAME, MustName
 
 PREFIX = "CHAIN_SERVE_"
 """Of every environment variable that is read."""
@@ -97,7 +98,17 @@ class ServeSettings(BaseSettings):
         "sound", description="how containment is judged, and how strict proofs are"
     )
     max_lifetime: int = Field(MAX_LIFETIME, gt=0, le=MAX_LIFETIME, description="longest life of any token, seconds")
-    default_lifetime: int = Field(3600, gt=0, description="life of a root that asks for none, seconds")
+    default_lifetime: int = Field(
+        DEFAULT_LIFETIME,
+        gt=0,
+        description="life of a root that asks for none, where no tool's ceiling is lower; seconds",
+    )
+    lifetimes: LifetimeSettings = Field(
+        LifetimeSettings(), description="longest life of a root, by the sensitivity and the class of what it grants"
+    )
+    roots_must_name: frozenset[MustName] = Field(
+        MUST_NAME, description="what a root is not issued without: `owner`, `purposes`, `task`"
+    )
     callers: tuple[CallerSettings, ...] = Field((), description="who may call, and what for")
     agents: tuple[AgentSettings, ...] = Field((), description="keys to be enrolled at the start")
     reflection: bool = Field(default=False, description="describe the services to authenticated callers")

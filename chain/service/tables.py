@@ -6,11 +6,13 @@ The law of this file: values only, each with its bound and its description; what
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, cast
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from chain.caller import Role
+from chain.catalog import Sensitivity
+from chain.grant import ActionClass
 from chain.principal import Kind
 from chain.signal import KINDS
 from chain.signal import Kind as EventKind
@@ -98,6 +100,28 @@ class AgentSettings(Keyed):
     kind: Kind = Field("agent", description="human, agent or service")
     owner: str = Field(description="accountable person or team")
     under: str | None = Field(None, description="thumbprint of the agent that this worker belongs to")
+
+
+class LifetimeSettings(Strict):
+    """How long a root may live that grants a tool of that sensitivity, or of that class; the lowest counts.
+
+    Each sensitivity has half of the one below. The shortest is as long as people have to answer a request for approval
+    (`approval_lifetime`): a root that lived shorter would be dead by the time that they have. A tool that no
+    catalogue lists is critical.
+    """
+
+    low: int = Field(7200, gt=0, le=MAX_LIFETIME, description="seconds; of tools of low sensitivity")
+    moderate: int = Field(3600, gt=0, le=MAX_LIFETIME, description="seconds; of moderate sensitivity")
+    high: int = Field(1800, gt=0, le=MAX_LIFETIME, description="seconds; of high sensitivity")
+    critical: int = Field(900, gt=0, le=MAX_LIFETIME, description="seconds; critical, or in no catalogue")
+    read: int | None = Field(None, gt=0, le=MAX_LIFETIME, description="seconds; of tools that read; absent: as above")
+    write: int | None = Field(None, gt=0, le=MAX_LIFETIME, description="seconds; of tools that write")
+    act: int | None = Field(None, gt=0, le=MAX_LIFETIME, description="seconds; of tools that act")
+
+    @property
+    def ceilings(self) -> dict[Sensitivity | ActionClass, int]:
+        """Those that are set."""
+        return cast("dict[Sensitivity | ActionClass, int]", self.model_dump(exclude_none=True))
 
 
 class PaceSettings(Strict):

@@ -256,11 +256,15 @@ class IssueRequest(_message.Message):
     subject: _builtins.str
     """The principal on whose behalf the task runs."""
     task: _builtins.str
-    """The task (`txn`); empty means that the root names none."""
+    """The task (`txn`). A service refuses a root that names none, unless it is told otherwise; likewise one without an owner, or
+    without purposes among the limits of its grant.
+    """
     owner: _builtins.str
     """The accountable person or team."""
     lifetime_seconds: _builtins.int
-    """How long the root lives, in seconds. 0 means the service's default; more than its ceiling is an error."""
+    """How long the root lives, in seconds. 0 means as long as the service lets a root with this grant live, or its default where
+    that is shorter; more than the lowest ceiling of the tools granted is an error that names the tool.
+    """
     max_depth: _builtins.int
     """The deepest position that a descendant may have; 0 means that the root cannot be delegated on."""
     idempotency_key: _builtins.str

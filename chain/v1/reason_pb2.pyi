@@ -216,6 +216,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """No stream can go on from this revision."""
     REASON_CONSUMER_SLOW: _Reason.ValueType  # 147
     """The reader of the stream was too slow and has to go on from its cursor."""
+    REASON_FACT_MISSING: _Reason.ValueType  # 148
+    """A root without what every root must name here: owner, purposes or task."""
     REASON_UNREACHABLE: _Reason.ValueType  # 150
     """The service did not answer in time."""
     REASON_SESSION_MISSING: _Reason.ValueType  # 151
@@ -424,6 +426,8 @@ REASON_CURSOR_INVALID: Reason.ValueType  # 146
 """No stream can go on from this revision."""
 REASON_CONSUMER_SLOW: Reason.ValueType  # 147
 """The reader of the stream was too slow and has to go on from its cursor."""
+REASON_FACT_MISSING: Reason.ValueType  # 148
+"""A root without what every root must name here: owner, purposes or task."""
 REASON_UNREACHABLE: Reason.ValueType  # 150
 """The service did not answer in time."""
 REASON_SESSION_MISSING: Reason.ValueType  # 151

@@ -90,7 +90,11 @@ def jwk_from(data: bytes) -> PublicKey:
 
 
 def issue_to(order: Issue, key: str) -> delegation_pb2.IssueRequest:
-    """Return the message of a root to be issued."""
+    """Return the message of a root to be issued.
+
+    Raises:
+        InvalidRequestError: a lifetime of no time at all.
+    """
     audience = (order.audience,) if isinstance(order.audience, str) else order.audience
     return delegation_pb2.IssueRequest(
         holder_jwk_json=order.holder.to_json().encode(),
@@ -100,19 +104,22 @@ def issue_to(order: Issue, key: str) -> delegation_pb2.IssueRequest:
         task=order.task or "",
         intent=None if order.intent is None else intent_to(order.intent),
         owner=order.owner or "",
-        lifetime_seconds=order.lifetime,
+        lifetime_seconds=_seconds(order.lifetime),
         max_depth=order.max_depth,
         idempotency_key=key,
         listed=order.listed,
     )
 
 
-def issue_from(message: delegation_pb2.IssueRequest, default_lifetime: int) -> Issue:
-    """Return the root that a message asks for.
+def _seconds(lifetime: int | None) -> int:
+    """Return a lifetime as it travels: none is 0, so that 0 itself cannot."""
+    if lifetime is not None and lifetime < 1:
+        raise InvalidRequestError(f"a lifetime of {lifetime} s")
+    return lifetime or 0
 
-    Args:
-        message: as received.
-        default_lifetime: seconds, where the message names none.
+
+def issue_from(message: delegation_pb2.IssueRequest) -> Issue:
+    """Return the root that a message asks for.
 
     Raises:
         InvalidRequestError: a key, a grant or a fact that is not accepted.
@@ -125,7 +132,7 @@ def issue_from(message: delegation_pb2.IssueRequest, default_lifetime: int) -> I
     return Issue(
         holder=jwk_from(message.holder_jwk_json),
         grant=mint.grant(message.grant_json),
-        lifetime=message.lifetime_seconds or default_lifetime,
+        lifetime=message.lifetime_seconds or None,
         max_depth=message.max_depth,
         audience=audience,
         sub=message.subject or None,

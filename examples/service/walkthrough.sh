@@ -11,7 +11,7 @@ for name in issuer agent worker; do chain keygen "$name.key" --public "$name.jwk
 for name in issuer agent mail; do
   chain credential "$name.secret" --json | sed 's/.*"sha256": *"\([0-9a-f]*\)".*/\1/' >"$name.sha256"
 done
-echo '{"mail.read": {"class": "read", "target": "mail"}, "mail.send": "act"}' >catalogue.json
+echo '{"mail.read": {"class": "read", "sensitivity": "moderate", "target": "mail"}, "mail.send": "act"}' >catalogue.json
 sed -e "s/ISSUER_SHA256/$(cat issuer.sha256)/" -e "s/AGENT_SHA256/$(cat agent.sha256)/" \
   -e "s/MAIL_SHA256/$(cat mail.sha256)/" "$here/chain.toml" >chain.toml
 
@@ -22,12 +22,15 @@ for _ in $(seq 100); do [ -s serving ] && break; sleep 0.1; done
 at=$(sed 's/.*"serving": *"\([^"]*\)".*/\1/' serving)
 as() { echo "--server $at --credential-file $1.secret"; }
 ask() { # what the mail server asks before it does anything
-  chain check mail.read "$1" --chain worker.chain --key worker.key --audience https://mail.example $(as mail) || true
+  chain check mail.read "$1" --purpose reporting --chain worker.chain --key worker.key \
+    --audience https://mail.example $(as mail) || true
 }
 
-echo "# alice's office issues a task's root grant to the agent"
+folders='{"constraint_type": "one_of", "values": ["inbox", "receipts"]}'
+
+echo "# alice's office issues a task's root grant to the agent; it lives as long as the most sensitive tool allows"
 chain issue --to agent.jwk --task t-1 --sub alice --owner office $(as issuer) \
-  --grant '{"tools": {"mail.read": {"folder": {"constraint_type": "one_of", "values": ["inbox", "receipts"]}}}}' >root.chain
+  --grant '{"tools": {"mail.read": {"folder": '"$folders"'}}, "limits": {"purposes": ["reporting"]}}' >root.chain
 
 echo "# the agent hands less of it on to its worker, for ten minutes"
 chain delegate --chain root.chain --key agent.key --to worker.jwk --lifetime 10m $(as agent) \

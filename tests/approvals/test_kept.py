@@ -45,6 +45,7 @@ def test_people_speak_through_a_ledger_at_hand(tmp_path: Path) -> None:
         "anchors": [{"jwk": json.loads(private.signer().key.to_json()), "iss": ISSUER}],
         "callers": [{"name": "o", "roles": ["operator"], "credentials": ["0" * 64]}],
         "agents": AGENTS,
+        "roots_must_name": [],
     }
     configuration = tmp_path / "chain.toml"
     configuration.write_text("\n".join(f"{name} = {toml(value)}" for name, value in told.items()))

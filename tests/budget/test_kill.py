@@ -60,14 +60,14 @@ def grant(ceiling: Decimal) -> mint.Grant:
 async def issue(channel: grpc.aio.Channel, purse: Purse) -> None:
     """Alice gets the budget; Bob and she herself get a child of it each."""
     given = grant(purse.ceiling)
-    order = Issue(holder=KEYS["alice"].key, grant=given, lifetime=3600)
+    order = Issue(holder=KEYS["alice"].key, grant=given, lifetime=900)
     root = (await Stub(channel, bearer("issuer")).Issue(convert.issue_to(order, os.urandom(8).hex()))).token.decode()
     above = mint.unverified(root)
     purse.chains["root"] = [root]
     for name in ("bob", "carol"):
         to = KEYS["bob"] if name == "bob" else KEYS["alice"]
         claims = mint.child_claims(
-            above, given, to.key, jti=f"{name}-{os.urandom(6).hex()}", now=above.iat, lifetime=3000
+            above, given, to.key, jti=f"{name}-{os.urandom(6).hex()}", now=above.iat, lifetime=600
         )
         purse.chains[name] = [root, mint.token.sign(claims, KEYS["alice"])]
 

@@ -62,6 +62,7 @@ def settings(directory: Path) -> ServeSettings:
             "callers": callers,
             "agents": agents,
             "drain": 0.1,
+            "roots_must_name": [],
         }
     )
 

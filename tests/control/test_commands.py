@@ -21,6 +21,7 @@ issuer = "https://issuer.example"
 issuer_key = "{folder}/issuer.key"
 catalogue = "{folder}/catalogue.json"
 anchors = [{{ jwk_file = "{folder}/issuer.jwk", iss = "https://issuer.example" }}]
+roots_must_name = ["task"]
 callers = [{{ name = "desk", roles = ["issuer", "operator"], credentials = ["{hash}"] }}]
 agents = [{{ jwk_file = "{folder}/agent.jwk", id = "spiffe://example.org/agent", owner = "office" }}]
 signals = [{{ iss = "https://idp.example", jwk_file = "{folder}/idp.jwk" }}]

@@ -63,7 +63,7 @@ class Door(Protocol):
         """Say whose a key is."""
         ...
 
-    def issue(self, holder: PublicKey, grant: Json, lifetime: int, **facts: Any) -> Outcome:
+    def issue(self, holder: PublicKey, grant: Json, lifetime: int | None, **facts: Any) -> Outcome:
         """Issue a root as the issuer."""
         ...
 
@@ -114,7 +114,7 @@ class LibraryDoor:
     def enrol(self, key: PublicKey, principal: Principal) -> None:
         self._authority.enrol(self._caller, key, principal)
 
-    def issue(self, holder: PublicKey, grant: Json, lifetime: int, **facts: Any) -> Outcome:
+    def issue(self, holder: PublicKey, grant: Json, lifetime: int | None, **facts: Any) -> Outcome:
         try:
             order = Issue(holder=holder, grant=mint.grant(grant), lifetime=lifetime, **facts)
             return MADE._replace(token=self._authority.issue(self._caller, order).token)

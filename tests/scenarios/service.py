@@ -26,6 +26,7 @@ from chain.service.compose import compose
 from chain.service.credentials import fingerprint
 from chain.service.server import ChainServer
 from chain.service.settings import ServeSettings
+from chain.state import MAX_LIFETIME
 from tests.client.running import secret, serving
 from tests.scenarios.door import CAUSE, MADE, Outcome, failed, made
 from tests.scenarios.runner import IDP, IDP_KEY
@@ -62,7 +63,7 @@ class ServiceDoor:
     def enrol(self, key: PublicKey, principal: Principal) -> None:
         self.operator.enrol(key, principal)
 
-    def issue(self, holder: PublicKey, grant: Json, lifetime: int, **facts: Any) -> Outcome:
+    def issue(self, holder: PublicKey, grant: Json, lifetime: int | None, **facts: Any) -> Outcome:
         try:
             order = Issue(holder=holder, grant=mint.grant(grant), lifetime=lifetime, **facts)
             return MADE._replace(token=self._issuer.issue(order).token)
@@ -109,7 +110,9 @@ class ServiceDoor:
 
 
 @contextmanager
-def service(directory: Path, store: Store, clock: Clock, catalogue: Json | None = None) -> Iterator[ServiceDoor]:
+def service(
+    directory: Path, store: Store, clock: Clock, catalogue: Json | None = None, told: Json | None = None
+) -> Iterator[ServiceDoor]:
     """A server that lives by the scenario's clock, and the door to it.
 
     Args:
@@ -117,18 +120,19 @@ def service(directory: Path, store: Store, clock: Clock, catalogue: Json | None 
         store: its ledger; the server closes it.
         clock: the scenario's.
         catalogue: of tools, where it is not the usual one.
+        told: settings that the scenario changes.
     """
-    told = settings(directory, catalogue or CATALOGUE)
+    given = settings(directory, catalogue or CATALOGUE, told or {})
 
     def make() -> ChainServer:
-        authority = compose(told, store, signer=ROOT_KEY, clock=clock, entropy=Entropy())
-        return ChainServer(authority, told, log=io.StringIO(), clock=clock)
+        authority = compose(given, store, signer=ROOT_KEY, clock=clock, entropy=Entropy())
+        return ChainServer(authority, given, log=io.StringIO(), clock=clock)
 
     with serving(make) as server, ExitStack() as open_clients:
         yield ServiceDoor(server, open_clients)
 
 
-def settings(directory: Path, tools: Json) -> ServeSettings:
+def settings(directory: Path, tools: Json, changes: Json) -> ServeSettings:
     """Nobody is enrolled and no policy is active: the scenarios do that."""
     callers: list[Json] = [
         {"name": name, "roles": [role], "credentials": [fingerprint(secret(name))]}
@@ -157,7 +161,10 @@ def settings(directory: Path, tools: Json) -> ServeSettings:
             "sockets": directory / "sockets",
             "catalogue": catalogue,
             "policy": "none",
+            "roots_must_name": [],
+            "lifetimes": dict.fromkeys(("low", "moderate", "high", "critical"), MAX_LIFETIME),
             "signals": [{"jwk": jwk(IDP_KEY), "iss": IDP}],
             "callers": callers,
         }
+        | changes
     )

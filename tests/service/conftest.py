@@ -92,6 +92,7 @@ def configuration(directory: Path, **changes: object) -> dict[str, Any]:
         ],
         "drain": 2,
         "policy": "none",
+        "roots_must_name": [],
     } | changes
 
 

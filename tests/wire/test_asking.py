@@ -1,6 +1,7 @@
 """Requests and changes over the wire: strict on the way in, and the caller's own facts are never the message's."""
 
 import os
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -105,17 +106,23 @@ ORDERS = [
         task="t1",
         intent=Intent("d", "sha-256", "s"),
     ),
-    Issue(holder=KEY, grant=mint.grant({"tools": {"a": {}}}), lifetime=60, audience="https://a"),
+    Issue(holder=KEY, grant=mint.grant({"tools": {"a": {}}}), audience="https://a"),
 ]
 
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_an_order_to_issue_comes_back_as_it_was(order: Issue) -> None:
     message = convert.issue_to(order, "key")
-    assert convert.issue_from(message, 99) == order
-    assert convert.issue_from(message, 99).asked == order.asked
-    message.lifetime_seconds = 0
-    assert convert.issue_from(message, 99).lifetime == 99
+    assert convert.issue_from(message) == order
+    assert convert.issue_from(message).asked == order.asked
+
+
+def test_no_lifetime_and_none_at_all_are_not_the_same() -> None:
+    """On the wire 0 asks for none in particular, so an order for no time at all must not become that."""
+    order = Issue(holder=KEY, grant=mint.grant({"tools": {"a": {}}}))
+    assert convert.issue_to(order, "key").lifetime_seconds == 0
+    with pytest.raises(InvalidRequestError, match="a lifetime of 0 s"):
+        convert.issue_to(replace(order, lifetime=0), "key")
 
 
 @pytest.mark.parametrize(
@@ -131,9 +138,9 @@ def test_an_order_to_issue_comes_back_as_it_was(order: Issue) -> None:
 )
 def test_a_bad_order_is_an_error(changes: dict[str, Any]) -> None:
     good = {"holder_jwk_json": KEY.to_json().encode(), "grant_json": b'{"tools":{"a":{}}}'}
-    convert.issue_from(delegation_pb2.IssueRequest(**good), 60)
+    convert.issue_from(delegation_pb2.IssueRequest(**good))
     with pytest.raises(InvalidRequestError):
-        convert.issue_from(delegation_pb2.IssueRequest(**(good | changes)), 60)
+        convert.issue_from(delegation_pb2.IssueRequest(**(good | changes)))
 
 
 @pytest.mark.parametrize("key", ["", "x" * 129, "ü" * 65])
