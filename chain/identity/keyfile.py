@@ -102,6 +102,21 @@ def load(path: Path) -> KeySigner:
     Raises:
         ConfigurationError: no such file, readable by others, or not a private JWK of an accepted type.
     """
+    data = read_private(path)
+    try:
+        private = _decode(data)
+        jcs.refuse_duplicates(data)
+        return private.signer()
+    except ValueError as error:
+        raise ConfigurationError(f"key file `{path}`: not a private key that is accepted: {error}") from None
+
+
+def read_private(path: Path) -> bytes:
+    """Return what stands in a file that its owner alone may use.
+
+    Raises:
+        ConfigurationError: no such file, no regular file, longer than `MAX_FILE`, or others may use it.
+    """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a FIFO in its place must not hang
         with os.fdopen(handle, "rb") as file:
@@ -111,12 +126,7 @@ def load(path: Path) -> KeySigner:
         raise ConfigurationError(f"key file `{path}`: {_why(error)}") from None
     if len(data) > MAX_FILE:
         raise ConfigurationError(f"key file `{path}`: more than {MAX_FILE} bytes")
-    try:
-        private = _decode(data)
-        jcs.refuse_duplicates(data)
-        return private.signer()
-    except ValueError as error:
-        raise ConfigurationError(f"key file `{path}`: not a private key that is accepted: {error}") from None
+    return data
 
 
 def _require_private(path: Path, status: os.stat_result) -> None:

@@ -6,7 +6,7 @@ the id that is verified, never as one union (X509-SVID s5, Trust-Domain-and-Bund
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
@@ -81,3 +81,11 @@ class Source(Protocol):
     def close(self) -> None:
         """Follow no further updates."""
         ...
+
+
+Report: TypeAlias = Callable[[str], None]
+"""Takes a sentence for operators: an update that was refused, an agent that was lost. It holds no secret."""
+
+
+def quiet(_said: str) -> None:
+    """Take a sentence, and keep it to oneself."""

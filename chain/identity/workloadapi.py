@@ -17,10 +17,10 @@ from typing import Any
 import grpc
 from cryptography import x509
 
-from chain import jcs
 from chain.errors import ConfigurationError, UnreachableError
-from chain.identity.material import Bundles, Material, PublicJwk, Svid, TrustBundle
-from chain.identity.own import MAX_MATERIAL, from_der, split_der
+from chain.identity.bundle import jwt_keys
+from chain.identity.material import Bundles, Material, PublicJwk, Report, Svid, TrustBundle, quiet
+from chain.identity.own import from_der, split_der
 from chain.identity.stubs import HEADER, stubs
 from chain.principal import is_trust_domain
 
@@ -36,13 +36,6 @@ _OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 2000),
     ("grpc.enable_http_proxy", 0),
 )
-
-Report = Callable[[str], None]
-"""Takes a sentence for operators: an update that was refused, an agent that was lost."""
-
-
-def _quiet(_said: str) -> None:
-    """Say nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +57,7 @@ class WorkloadSource:
         *,
         spiffe_id: str | None = None,
         deadline: float = DEADLINE,
-        report: Report = _quiet,
+        report: Report = quiet,
     ) -> None:
         """Ask for the first time, and wait for the answer.
 
@@ -204,7 +197,7 @@ class WorkloadSource:
         self._put(svid=svid, authorities=found)
 
     def _take_keys(self, response: Any) -> None:  # noqa: ANN401 - generated
-        self._put(keys={_domain(name): _keys(data) for name, data in response.bundles.items()})
+        self._put(keys={_domain(name): jwt_keys(data) for name, data in response.bundles.items()})
 
     def _put(self, **changes: Any) -> None:  # noqa: ANN401 - members of `_Heard`
         with self._lock:
@@ -243,20 +236,3 @@ def _domain(name: str) -> str:
     if scheme != "spiffe" or not is_trust_domain(domain):
         raise ValueError("a bundle is of no trust domain")
     return domain
-
-
-def _keys(data: bytes) -> dict[str, PublicJwk]:
-    """Return the keys of a JWT bundle (JWT-SVID s6; Workload API s6.2.2): those without a `kid` name nothing."""
-    if len(data) > MAX_MATERIAL:
-        raise ValueError(f"more than {MAX_MATERIAL} bytes")
-    held = jcs.loads(data)
-    listed = held.get("keys") if isinstance(held, dict) else None
-    if not isinstance(listed, list):
-        raise ValueError("a JWT bundle is a JWK set")  # noqa: TRY004 - bad bytes, no bad call
-    found: dict[str, PublicJwk] = {}
-    for key in listed:
-        kid = key.get("kid") if isinstance(key, dict) else None
-        if not isinstance(key, dict) or not isinstance(kid, str) or kid in found:
-            raise ValueError("each key of a JWT bundle has a `kid` of its own")
-        found[kid] = key
-    return found
