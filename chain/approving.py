@@ -107,7 +107,7 @@ class Approving:
             ForbiddenError: the caller is no approver, or another than the key's holder.
         """
         caller.require("ResolveApproval")
-        if caller.holder is not None and caller.holder != key.thumbprint:
+        if caller.names and key.thumbprint not in self._desk.live.names_of(caller):
             raise ForbiddenError("an approver speaks with the key of its own")
         idempotent = Once.of(caller, "ResolveApproval", once, statement)
         try:

@@ -316,7 +316,7 @@ class Authority:
     def enrol(
         self,
         caller: Caller,
-        holder: PublicKey,
+        holder: PublicKey | None,
         principal: Principal,
         key: str | None = None,
         proof_text: str | None = None,
@@ -327,7 +327,7 @@ class Authority:
     def begin_enrol(
         self,
         caller: Caller,
-        holder: PublicKey,
+        holder: PublicKey | None,
         principal: Principal,
         key: str | None = None,
         proof_text: str | None = None,
@@ -336,7 +336,7 @@ class Authority:
 
         Args:
             caller: an operator; or an agent, for a worker under itself.
-            holder: the key.
+            holder: the key; None for the id itself, which an SVID proves: only an operator enrols that.
             principal: whose it is.
             key: idempotency key.
             proof_text: the worker's own agreement (`enrolment.make`); an operator needs none.

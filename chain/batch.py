@@ -8,6 +8,7 @@ batch whose condition fails writes nothing, or the record of its refusal.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,11 +69,15 @@ class Asked:
     decision: Decision | None = None
     named: bool = False
 
-    def told(self, caller: Caller) -> Decision | None:
+    def told(self, caller: Caller, names: AbstractSet[str]) -> Decision | None:
         """Return the decision as this caller may see it.
 
         An agent that only names a chain and proves nothing does not learn what it grants, and no agent learns the
         rules that speak on hops of others.
+
+        Args:
+            caller: who asked.
+            names: what the tokens that it holds may call it.
         """
         decision = self.decision
         if decision is None or not caller.only_agent:
@@ -81,7 +86,7 @@ class Asked:
         if self.named and unproven:
             return decision.without_details()
         holders = [] if self.chain is None else [hop.holder for hop in self.chain.hops]
-        shown = caller.holder if unproven or not holders else holders[-1]  # whose proof came with the call
+        shown = names if unproven or not holders else {holders[-1]}  # whose proof came with the call
         return told_to(shown, decision, holders)
 
     @property

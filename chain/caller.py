@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from chain.errors import ForbiddenError
+from chain.principal import covers
 
 
 class Role(StrEnum):
@@ -73,6 +74,8 @@ class Caller:
         channel: whether the transport itself proves that the caller is that agent: a socket of its own, or mutual TLS.
         spiffe: SPIFFE id of the caller, if its credential is an SVID.
         certificate: base64url SHA-256 of the certificate that the channel proves (RFC 8705 s3.1).
+        vouches: patterns of SPIFFE ids of holders that this enforcement point authenticates by itself
+            (`chain.principal.covers`).
     """
 
     name: str
@@ -82,6 +85,7 @@ class Caller:
     channel: bool = False
     spiffe: str | None = None
     certificate: str | None = None
+    vouches: tuple[str, ...] = ()
 
     def require(self, method: str) -> None:
         """Return where a role of this caller allows the method.
@@ -91,6 +95,21 @@ class Caller:
         """
         if ALLOWED.get(method, frozenset()).isdisjoint(self.roles):
             raise ForbiddenError(f"`{self.name}` has no role that may call {method}")
+
+    def require_vouching(self, spiffe: str) -> None:
+        """Return where this caller's word is enough for who a holder is.
+
+        Raises:
+            ForbiddenError: it is no enforcement point, or may not vouch for that id.
+        """
+        may = Role.ENFORCEMENT_POINT in self.roles and any(covers(pattern, spiffe) for pattern in self.vouches)
+        if not may:
+            raise ForbiddenError(f"`{self.name}` may not vouch for that holder")
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What the tokens that it holds may call it, as far as its credential says so (`chain.live.Live.names_of`)."""
+        return frozenset(name for name in (self.holder, self.spiffe) if name is not None)
 
     @property
     def only_agent(self) -> bool:
@@ -111,6 +130,16 @@ class Caller:
     def proven_holder(self) -> str | None:
         """The key that the channel proves, if it proves one."""
         return self.holder if self.channel else None
+
+    @property
+    def proven_spiffe(self) -> str | None:
+        """The SPIFFE id that the channel proves, if it proves one: a JWT-SVID does not, whoever has it can send it."""
+        return self.spiffe if self.channel else None
+
+    @property
+    def proven_certificate(self) -> str | None:
+        """The certificate that the channel proves, if it proves one."""
+        return self.certificate if self.channel else None
 
 
 def embedded(audience: str | None = None) -> Caller:

@@ -152,39 +152,50 @@ def would_revoke(standing: Chain, request: Request, live: Live, now: float) -> N
         raise DeniedError(denied(*findings, at=now))
 
 
-def enrolling(key: PublicKey, principal: Principal, caller: Caller, audience: str, proof_text: str | None) -> Compose:
+def enrolling(
+    key: PublicKey | None, principal: Principal, caller: Caller, audience: str, proof_text: str | None
+) -> Compose:
     """Record who a key belongs to.
 
     An operator says so. An agent enrols workers under itself, if their keys agree; whose a key is already, it cannot
     change.
 
     Args:
-        key, principal: what and whose.
+        key, principal: what and whose; None for the id itself, which an SVID proves.
         caller: who asks.
         audience: the authority's own name.
         proof_text: the agreement of the key (`enrolment.make`).
     """
+    name = principal.id if key is None else key.thumbprint
 
     def compose(writing: Writing) -> bytes | ChainError:
-        fault = _misplaced(key, principal, writing.live)
+        fault = _misplaced(name, principal, writing.live)
         if fault is None and Role.OPERATOR not in caller.roles:
-            fault = _not_its_worker(key, principal, caller.holder or "", audience, proof_text, writing)
+            fault = _not_its_worker(
+                key, principal, _above(principal, caller, writing.live), audience, proof_text, writing
+            )
         if fault is not None:
             return fault
-        revision = writing.record("enrolled", records.enrolled(key.thumbprint, principal, caller.name))
-        body = writing.live.enrol(key.thumbprint, principal)
-        writing.write.enrolments.append(EnrolmentRow(key.thumbprint, body, revision))
-        return _encode(Enrolled(key.thumbprint, principal.id, revision))
+        revision = writing.record("enrolled", records.enrolled(name, principal, caller.name))
+        body = writing.live.enrol(name, principal)
+        writing.write.enrolments.append(EnrolmentRow(name, body, revision))
+        return _encode(Enrolled(name, principal.id, revision))
 
     return compose
 
 
-def _misplaced(key: PublicKey, principal: Principal, live: Live) -> ChainError | None:
+def _above(principal: Principal, caller: Caller, live: Live) -> str:
+    """Return the name under which an agent enrols a worker: the one that is stated, if it is its own."""
+    under = principal.under or ""
+    return under if under in live.names_of(caller) and under in live.roster.principals else ""
+
+
+def _misplaced(name: str, principal: Principal, live: Live) -> ChainError | None:
     """Return why nobody can work in that place: under itself, or further down than every call walks up."""
     if principal.under is None:
         return None
     above = live.roster.line(principal.under)
-    if key.thumbprint in (principal.under, *(one.under for one in above)):
+    if name in (principal.under, *(one.under for one in above)):
         return InvalidRequestError("nobody works under itself")
     if len(above) >= MAX_UNDER:
         return InvalidRequestError(f"workers work at most {MAX_UNDER - 1} steps under the agent at the top")
@@ -192,12 +203,12 @@ def _misplaced(key: PublicKey, principal: Principal, live: Live) -> ChainError |
 
 
 def _not_its_worker(
-    key: PublicKey, principal: Principal, own: str, audience: str, proof_text: str | None, writing: Writing
+    key: PublicKey | None, principal: Principal, own: str, audience: str, proof_text: str | None, writing: Writing
 ) -> ChainError | None:
     """Return why the agent that holds the key `own` does not enrol this worker, or None."""
     live = writing.live
     above = live.principal(own)
-    if above is None or not above.may_enrol(principal, own):
+    if key is None or above is None or not above.may_enrol(principal, own):
         return ForbiddenError("an agent enrols workers under its own id, with its own owner")
     if live.principal(key.thumbprint) is not None:
         return ForbiddenError("the key is enrolled already")
@@ -215,7 +226,15 @@ def _not_its_worker(
 
 def own(tool: str, arguments: dict[str, str], audience: str, proof_text: str | None, caller: Caller) -> Request:
     """Return the request for one of the authority's own tools (`chain.proof.DELEGATE`, `chain.proof.REVOKE`)."""
-    return Request(tool=tool, arguments=arguments, audience=audience, proof=proof_text, holder=caller.proven_holder)
+    return Request(
+        tool=tool,
+        arguments=arguments,
+        audience=audience,
+        proof=proof_text,
+        holder=caller.proven_holder,
+        spiffe=caller.proven_spiffe,
+        certificate=caller.proven_certificate,
+    )
 
 
 def _held(holder: str, writing: Writing) -> Iterator[Finding]:

@@ -10,8 +10,11 @@ from __future__ import annotations
 
 from math import ceil
 
+from msgspec import UNSET
+
 from chain import proof, ruling
 from chain.case import Case, Question, Verdict
+from chain.claims import Confirmation
 from chain.containment import brief
 from chain.control import Suspension
 from chain.delegation import Chain, Delegation
@@ -107,18 +110,37 @@ def _refuse_argument(case: Case, hop: Delegation, name: str, value: object) -> N
 def holder(case: Case) -> None:
     """The caller is the leaf's holder: by the channel, or by a proof for exactly this call (I6)."""
     leaf, request, before = case.chain.leaf, case.request, case.against_it
-    if leaf.key is None or leaf.claims.cnf.extended:
-        case.against(Reason.HOLDER_MISMATCH, leaf.hop, "bound to a certificate or SPIFFE id that nothing here proves")
-    elif request.proof is not None:
+    if leaf.claims.cnf.extended:
+        _bound(case, leaf.claims.cnf)
+    if request.proof is not None and leaf.key is not None:
         _proof(case, request.proof, leaf.key)
-    elif request.holder is None:
+    elif request.proof is not None:
+        case.against(Reason.HOLDER_MISMATCH, leaf.hop, "the leaf names no key that a proof could be made with")
+    elif not request.shown:
         case.against(Reason.PROOF_MISSING, leaf.hop, "neither a proof nor the channel shows who the holder is")
-    elif request.holder != leaf.holder:
-        case.against(Reason.HOLDER_MISMATCH, leaf.hop, "the channel proves another key than the leaf's")
+    elif leaf.key is not None and request.holder != leaf.holder and not _holds(case, leaf.holder):
+        case.against(Reason.HOLDER_MISMATCH, leaf.hop, "the channel proves another holder than the leaf's")
     elif case.tool.action_class != "read":
         _single_use(case)
     case.proven = case.against_it == before
     case.unproven = not case.proven
+
+
+def _bound(case: Case, cnf: Confirmation) -> None:
+    """What the leaf is bound to beside or instead of a key only the channel proves, or who may vouch for it."""
+    request, hop = case.request, case.chain.leaf.hop
+    if cnf.certificate not in (UNSET, request.certificate):
+        case.against(Reason.HOLDER_MISMATCH, hop, "bound to a certificate that the channel does not prove")
+    if cnf.spiffe not in (UNSET, request.spiffe):
+        case.against(Reason.HOLDER_MISMATCH, hop, "bound to a SPIFFE id that the channel does not prove")
+
+
+def _holds(case: Case, thumbprint: str) -> bool:
+    """Tell whether the workload that the channel proves is the one for which a key is enrolled."""
+    if case.request.spiffe is None:
+        return False
+    principal = case.state.principal(thumbprint)
+    return principal is not None and principal.id == case.request.spiffe
 
 
 def _proof(case: Case, text: str, key: PublicKey) -> None:
@@ -178,8 +200,9 @@ def suspended(case: Case) -> None:
     for suspension in controls.around(case.chain.facts.txn, case.request.tool):
         _stopped(case, suspension, None)
     for hop in case.chain.hops:
-        for suspension in case.state.stopped(hop.holder, case.now):
-            _stopped(case, suspension, hop.hop)
+        for name in hop.names:
+            for suspension in case.state.stopped(name, case.now):
+                _stopped(case, suspension, hop.hop)
 
 
 def _stopped(case: Case, suspension: Suspension, hop: int | None) -> None:

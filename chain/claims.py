@@ -13,12 +13,17 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from chain import jcs
+from chain.base64url import b64decode
 from chain.constraint import AnyConstraint
 from chain.grant import NO_LIMITS, Count, Grant, Text
-from chain.key import Jwk, refuse_private
+from chain.key import Jwk, PublicKey, refuse_private
+from chain.principal import parse_id
 
 PLAIN = "attenuating_agent_token"
 EXTENDED = "chain_agent_grant"
+
+CERTIFICATE = "x5t#S256:"
+"""What the name of a holder starts with that only a certificate confirms."""
 
 _TYPES = frozenset({PLAIN, EXTENDED})
 Jti: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -45,18 +50,43 @@ class Confirmation(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=
 
     Attributes:
         jwk: the holder's public key.
-        certificate: SHA-256 thumbprint of a certificate (RFC 8705), proven by the channel only.
-        spiffe: a SPIFFE id, proven by the channel only.
+        certificate: base64url SHA-256 of a certificate (RFC 8705 s3.1), proven by the channel only.
+        spiffe: a SPIFFE id of a workload, proven by the channel only.
     """
 
     jwk: Jwk | UnsetType = UNSET
     certificate: Text | UnsetType = msgspec.field(default=UNSET, name="x5t#S256")
     spiffe: Text | UnsetType = UNSET
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.certificate, UnsetType) and len(b64decode(self.certificate.encode())) != 32:
+            raise ValueError("`x5t#S256` is not 32 bytes")
+        if not isinstance(self.spiffe, UnsetType):
+            parse_id(self.spiffe)
+
+    @classmethod
+    def of(cls, holder: Holder) -> Confirmation:
+        """Return what confirms a holder that is named by its key, or already by a confirmation."""
+        return cls(jwk=holder.jwk) if isinstance(holder, PublicKey) else holder
+
     @property
     def extended(self) -> bool:
         """Whether a member is present that plain AAT-01 does not know."""
         return self.certificate is not UNSET or self.spiffe is not UNSET
+
+    def name(self, key: PublicKey | None) -> str:
+        """Return what the holder is called: its key's thumbprint; without a key its SPIFFE id, or its certificate.
+
+        Args:
+            key: the accepted form of `jwk`.
+        """
+        if key is not None:
+            return key.thumbprint
+        return self.spiffe if not isinstance(self.spiffe, UnsetType) else f"{CERTIFICATE}{self.certificate}"
+
+
+Holder: TypeAlias = PublicKey | Confirmation
+"""Who is to hold a token: a key, or whatever confirms it."""
 
 
 class Intent(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):

@@ -18,7 +18,7 @@ from chain.base64url import b64encode
 from chain.delegation import Chain
 from chain.expiry import Expiry
 from chain.ledger import StandingRow, Store
-from chain.principal import Principal, ancestors, parse_id
+from chain.principal import SCHEME, Principal, ancestors, parse_id
 
 Scope: TypeAlias = Literal["agent", "trust_domain", "task", "tool", "everything"]
 """What a suspension is about. An agent is named by its id, and stands for its workers too; one whose key nobody
@@ -253,16 +253,15 @@ class Controls:
         """Yield what stops whoever holds a key: itself, an agent that it works under, a trust domain of theirs.
 
         Args:
-            thumbprint: of the key.
+            thumbprint: of the key; or the SPIFFE id of a holder without one, which says by itself what it lies beneath.
             line: who holds it, and who enrolled it, nearest first (`chain.roster.line`).
         """
         found = self.suspensions
-        if (suspension := found.get(("agent", thumbprint))) is not None:
-            yield suspension
-        for principal in line:
-            for name in _names(principal):
-                if (suspension := found.get(name)) is not None:
-                    yield suspension
+        own = _keys(thumbprint) if thumbprint.startswith(SCHEME) else (("agent", thumbprint),)
+        names = [*own, *(name for principal in line for name in _names(principal))]
+        for name in dict.fromkeys(names) if own[1:] else names:
+            if (suspension := found.get(name)) is not None:
+                yield suspension
 
     def around(self, task: str | None, tool: str | None) -> Iterator[Suspension]:
         """Yield what stops a call whoever makes it: everything, its task, its tool."""
@@ -282,7 +281,7 @@ class Controls:
         for hop in chain.hops:
             if ("key", hop.signer) in struck:
                 yield hop.hop, "the key that signed it was revoked"
-            if ("holder", hop.holder) in struck:
+            if any(("holder", name) in struck for name in hop.names):
                 yield hop.hop, "all that its holder holds was revoked"
 
 

@@ -44,6 +44,7 @@ class Delegation:
         classes, rank, purposes: limits, each None where absent; `rank` is the label's place in the order.
         budget, approval: limits whose state the chain's `home` keeps.
         signer: thumbprint of the key that signed it; empty where it was only decoded.
+        holder: what the holder is called (`chain.claims.Confirmation.name`).
     """
 
     __slots__ = (
@@ -57,6 +58,7 @@ class Delegation:
         "entry",
         "exp",
         "grant",
+        "holder",
         "hop",
         "iat",
         "key",
@@ -79,6 +81,7 @@ class Delegation:
         self.claims = claims
         self.entry = entry
         self.key = key
+        self.holder = claims.cnf.name(key)
         self.hop = claims.del_depth
         self.iat = claims.iat
         self.exp = claims.exp
@@ -112,9 +115,10 @@ class Delegation:
         return b64encode(self.digest)
 
     @property
-    def holder(self) -> str:
-        """The holder's key thumbprint, or the empty string."""
-        return "" if self.key is None else self.key.thumbprint
+    def names(self) -> tuple[str, ...]:
+        """What its holder is called, and every other name that it is bound to: who stops one of them, stops it."""
+        bound = self.claims.cnf.spiffe
+        return (self.holder,) if isinstance(bound, UnsetType) or bound == self.holder else (self.holder, bound)
 
     def compiled(self, tool: str) -> Compiled | None:
         """Return a tool's arguments with their predicates, or None where it is not granted.

@@ -188,11 +188,12 @@ class Desk:
         if item.chain is None:
             fault = unanswered(Reason.INTERNAL, "no chain", now) if item.fault is None else item.fault
             return Explanation(fault, ())
-        own = caller.holder in {hop.holder for hop in item.chain.hops}
+        names = self.live.names_of(caller)
+        own = any(hop.holder in names for hop in item.chain.hops)
         if Role.AGENT in caller.roles and not caller.sees_all and not own:
             raise ForbiddenError("the chain is not this caller's")
         state = Supposed(self.live, AS_IT_IS)  # its policy is asked afresh, and remembers nothing from before
-        unshown = request.proof is None and request.holder is None
+        unshown = request.proof is None and not request.shown
         overseen = unshown and not caller.roles.isdisjoint({Role.AUDITOR, Role.OPERATOR})
         asked = tuple(one for one in checks.QUESTIONS if not (overseen and one is checks.holder))
         decision = simulating.told(checks.check(item.chain, request, state, now, asked), state)
@@ -203,7 +204,7 @@ class Desk:
         agent = caller.only_agent
         changes = counterfactual.suggested(decision, situation, agents_may_see if agent else all_may_see)
         told = told._replace(changes=changes)
-        return told.to_agent(caller.holder) if agent else told
+        return told.to_agent(names) if agent else told
 
     def _ceilings(self, chain: Chain) -> tuple[Ceiling, ...]:
         """Return how far roots may reach that whoever signed this chain's signs."""
@@ -282,10 +283,11 @@ class Desk:
 
     def decide(self, asked: Sequence[Asked], caller: Caller, now: float, stop: Effect | None) -> Future[list[Decision]]:
         """Decide in one commit, in order; where nothing could be recorded, nothing is permitted."""
+        names = self.live.names_of(caller) if caller.only_agent else caller.names
         batch = Deciding(asked, caller.name, self.live, self.store, self.moment, self._new_id, stop)
 
         def answer(_revision: int) -> list[Decision]:
-            return [told for item in asked if (told := item.told(caller)) is not None]
+            return [told for item in asked if (told := item.told(caller, names)) is not None]
 
         def fail(error: Exception) -> list[Decision]:
             return [unread(error, now)] * len(asked)

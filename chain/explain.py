@@ -7,6 +7,7 @@ attenuation rule, read backwards.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from msgspec import UNSET, UnsetType
@@ -93,13 +94,13 @@ class Explanation(NamedTuple):
     hops: tuple[HopExplanation, ...]
     changes: tuple[Change, ...] = ()
 
-    def to_agent(self, holder: str | None) -> Explanation:
+    def to_agent(self, names: AbstractSet[str]) -> Explanation:
         """Return what an agent sees that is nothing else: no rule of a hop, and none of the call unless it is its own.
 
         Args:
-            holder: thumbprint of the agent's key.
+            names: what the tokens that the agent holds may call it.
         """
-        decision = told_to(holder, self.decision, [hop.holder for hop in self.hops])
+        decision = told_to(names, self.decision, [hop.holder for hop in self.hops])
         hops = tuple(
             hop._replace(findings=tuple(one for one in decision.findings if one.hop == hop.hop), rules=())
             for hop in self.hops
@@ -108,18 +109,18 @@ class Explanation(NamedTuple):
         return Explanation(decision, hops, self.changes if seen else ())
 
 
-def told_to(holder: str | None, decision: Decision, holders: Sequence[str]) -> Decision:
+def told_to(names: AbstractSet[str], decision: Decision, holders: Sequence[str]) -> Decision:
     """Return a decision as an agent sees it that is nothing else: no rule of another's hop, or of another's call.
 
     Args:
-        holder: thumbprint of the agent's key.
+        names: what the tokens that the agent holds may call it.
         decision: with all that was found.
-        holders: thumbprints of the chain's, root first; none where it is not authentic.
+        holders: names of the chain's, root first; none where it is not authentic.
     """
-    own = bool(holders) and holders[-1] == holder
+    own = bool(holders) and holders[-1] in names
 
     def told(finding: Finding) -> Finding:
-        plain = finding.reason not in _OF_RULES or (own if finding.hop is None else holders[finding.hop] == holder)
+        plain = finding.reason not in _OF_RULES or (own if finding.hop is None else holders[finding.hop] in names)
         return finding if plain else finding.model_copy(update={"detail": finding.reason.meaning})
 
     return decision.model_copy(

@@ -76,10 +76,10 @@ class Handing:
         return Finished(self._desk.change(compose, once, Struck, urgent=True), felled)
 
     def enrol(
-        self, caller: Caller, holder: PublicKey, principal: Principal, key: str | None, proof_text: str | None
+        self, caller: Caller, holder: PublicKey | None, principal: Principal, key: str | None, proof_text: str | None
     ) -> Future[Enrolled]:
         """Record who a key belongs to (`Authority.begin_enrol`)."""
         caller.require("Enrol")
-        once = Once.of(caller, "Enrol", key, holder.thumbprint, principal.model_dump())
+        once = Once.of(caller, "Enrol", key, holder and holder.thumbprint, principal.model_dump())
         compose = change.enrolling(holder, principal, caller, self._audience, proof_text)
         return self._desk.change(compose, once, Enrolled)

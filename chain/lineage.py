@@ -6,7 +6,7 @@ lies beneath. What it may not see does not exist for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from chain.anchor import TrustAnchor
 from chain.base64url import b64encode
@@ -78,19 +78,30 @@ class Lineage:
             rows = self._start(caller, query.up)[:-1]
             after = 0
         else:
-            holder = query.holder
+            holders: tuple[str | None, ...] = (query.holder,)
             if query.down is not None:
                 self._start(caller, query.down)
             elif not caller.sees_all:
-                holder = caller.holder or ""
-            active = int(now) if query.status == "active" else None
-            rows = self._store.delegations(
-                now=active, holder=holder, task=query.task, under=query.down, after=query.after, limit=limit
-            )
+                holders = tuple(self._live.names_of(caller)) or ("",)
+            rows = self._page(holders, query, int(now) if query.status == "active" else None, limit)
             after = rows[-1].revision if len(rows) >= limit else 0
         paths = [path for row in rows if self._visible(caller, path := self.path(row.digest))]
         found = (Delegated.stored(path[-1], self._status(path, now)) for path in paths)
         return Page(tuple(item for item in found if query.status in (None, item.status)), after)
+
+    def _page(self, holders: Sequence[str | None], query: Query, active: int | None, limit: int) -> list[DelegationRow]:
+        """Return the next rows of all these holders as one page: in order, and no revision is split."""
+        pages = [
+            self._store.delegations(
+                now=active, holder=holder, task=query.task, under=query.down, after=query.after, limit=limit
+            )
+            for holder in holders
+        ]
+        if len(pages) == 1:
+            return pages[0]
+        rows = sorted((row for page in pages for row in page), key=lambda row: (row.revision, row.digest))
+        last = rows[limit - 1].revision if len(rows) >= limit else None
+        return [row for row in rows if last is None or row.revision <= last]
 
     def _start(self, caller: Caller, digest: bytes) -> list[DelegationRow]:
         path = self.path(digest)
@@ -102,12 +113,10 @@ class Lineage:
         """Whether this row is the caller's lineage: held by it, beneath what it holds, or above it."""
         if caller.sees_all:
             return True
-        holder = caller.holder
-        if not holder:
-            return False
-        if any(row.holder == holder for row in path):
+        names = self._live.names_of(caller)
+        if any(row.holder in names for row in path):
             return True
-        return bool(self._store.delegations(holder=holder, under=path[-1].digest, limit=1))
+        return any(self._store.delegations(holder=name, under=path[-1].digest, limit=1) for name in names)
 
     def _status(self, path: list[DelegationRow], now: float) -> Status:
         if any(row.digest in self._live.revoked for row in path) or self.fall.struck(path, self._live.controls.struck):

@@ -15,6 +15,7 @@ import msgspec
 from chain.approval import Action, Approval
 from chain.approvals import Approvals
 from chain.budget import Purse, Spent
+from chain.caller import Caller
 from chain.catalog import Catalogue
 from chain.control import ORDINARY, Controls, Party, Standing, Suspension
 from chain.delegation import Chain, Delegation
@@ -87,7 +88,11 @@ class Live:
 
     def principal(self, thumbprint: str) -> Principal | None:
         """Return who a key belongs to, if it was enrolled."""
-        return self._principals.get(thumbprint)
+        return self._principals.get(thumbprint) or self.roster.principal(thumbprint)
+
+    def names_of(self, caller: Caller) -> frozenset[str]:
+        """Return what the tokens that a caller holds may call it: as its credential says, and every key of its id."""
+        return caller.names if caller.spiffe is None else caller.names | self.roster.keys_of(caller.spiffe)
 
     @property
     def catalogue(self) -> Catalogue:
@@ -121,7 +126,7 @@ class Live:
         else the root's holder.
         """
         for hop in reversed(hops):
-            if hop.holder in self._principals:
+            if self.principal(hop.holder) is not None:
                 return self.roster.head(hop.holder)
         return hops[0].holder
 
@@ -160,7 +165,7 @@ class Live:
         if not asker:
             return action.subject
         above = action.path if action.path[-1] == asker else action.path[:-1]  # the last one may be the hop asked about
-        known = next((thumbprint for thumbprint in reversed(above) if thumbprint in self._principals), None)
+        known = next((thumbprint for thumbprint in reversed(above) if self.principal(thumbprint) is not None), None)
         return action.root if known is None else self.roster.head(known)
 
     def approved(self, digest: bytes) -> bool:

@@ -15,13 +15,13 @@ from msgspec import UNSET, Raw, UnsetType
 from chain import claims as wire
 from chain import jws, token
 from chain.base64url import b64encode
-from chain.claims import Audience, Claims, Confirmation, Entry, ExtendedEntry, Intent, PlainEntry
+from chain.claims import Audience, Claims, Confirmation, Entry, ExtendedEntry, Holder, Intent, PlainEntry
 from chain.containment import Profile
 from chain.delegation import Delegation
 from chain.errors import ExcessError, InvalidRequestError, InvalidTokenError
 from chain.grant import LABELS, NO_LIMITS, Grant, Limits
 from chain.jcs import Json
-from chain.key import THUMBPRINT_URI, PublicKey, Signer
+from chain.key import THUMBPRINT_URI, Signer
 from chain.reason import Reason
 from chain.statuslist import Reference
 
@@ -61,7 +61,7 @@ def grant(value: Json) -> Grant:
 
 def root_claims(  # noqa: PLR0913 - one argument a claim, by name
     given: Grant,
-    holder: PublicKey,
+    holder: Holder,
     *,
     issuer: str,
     jti: str,
@@ -80,7 +80,7 @@ def root_claims(  # noqa: PLR0913 - one argument a claim, by name
 
     Args:
         given: the grant.
-        holder: the first agent's key.
+        holder: the first agent's key, or what else confirms it; without a key the token is terminal.
         issuer: the URI that the trust anchor may speak for.
         jti: see `uuid7`.
         now, lifetime: seconds.
@@ -89,13 +89,15 @@ def root_claims(  # noqa: PLR0913 - one argument a claim, by name
         sub, owner, txn, intent, home: root facts (TOKEN.md s2); any of them makes the token extended.
         status: its place in a status list; makes it extended as well.
     """
-    extended = any(fact is not UNSET for fact in (audience, sub, owner, txn, intent, home, status))
+    cnf = Confirmation.of(holder)
+    facts = (audience, sub, owner, txn, intent, home, status)
+    extended = cnf.extended or any(fact is not UNSET for fact in facts)
     return Claims(
         jti=jti,
         iss=issuer,
         iat=now,
         exp=now + lifetime,
-        cnf=Confirmation(jwk=holder.jwk),
+        cnf=cnf,
         del_depth=0,
         del_max_depth=max_depth,
         authorization_details=(_entry(given, extended=extended),),
@@ -112,7 +114,7 @@ def root_claims(  # noqa: PLR0913 - one argument a claim, by name
 def child_claims(
     parent: Delegation,
     given: Grant,
-    holder: PublicKey,
+    holder: Holder,
     *,
     jti: str,
     now: int,
@@ -125,7 +127,7 @@ def child_claims(
     Args:
         parent: the delegation that is handed on.
         given: tools, and the limits that are narrowed; the others are restated.
-        holder: the next agent's key.
+        holder: the next agent's key, or what else confirms it; without a key the token is terminal.
         jti: see `uuid7`.
         now, lifetime: seconds; the child never outlives its parent.
         max_depth: a lower ceiling; None keeps the parent's.
@@ -141,16 +143,17 @@ def child_claims(
         raise ExcessError(Reason.DEPTH_EXCEEDED, parent.hop + 1, "del_depth", f"at most {ceiling}", str(parent.hop + 1))
     issued = max(now, parent.iat)
     aud = parent.claims.aud if audience is UNSET else audience
+    cnf = Confirmation.of(holder)
     kept = Grant(tools=given.tools, limits=_restated(parent.grant.limits, given.limits))
     return Claims(
         jti=jti,
         iss=THUMBPRINT_URI + parent.key.thumbprint,
         iat=issued,
         exp=min(issued + lifetime, parent.exp),
-        cnf=Confirmation(jwk=holder.jwk),
+        cnf=cnf,
         del_depth=parent.hop + 1,
         del_max_depth=ceiling if max_depth is None else max_depth,
-        authorization_details=(_entry(kept, extended=parent.extended or aud is not UNSET),),
+        authorization_details=(_entry(kept, extended=parent.extended or cnf.extended or aud is not UNSET),),
         par_hash=b64encode(parent.digest),
         aud=aud,
     )

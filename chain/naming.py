@@ -11,7 +11,7 @@ from typing import cast, get_args
 from chain.base64url import b64decode
 from chain.control import EVERYTHING, Named, Scope, Strike
 from chain.errors import InvalidRequestError
-from chain.principal import is_trust_domain, parse_id
+from chain.principal import SCHEME, is_trust_domain, parse_id
 
 MAX_NAME = 2048
 """Characters of what is suspended or revoked by name."""
@@ -70,7 +70,7 @@ def require(named: Named) -> None:
 
 def is_id(name: str) -> bool:
     """Tell whether a name says that it is a principal's id, and not a key's thumbprint."""
-    return name.startswith("spiffe://")
+    return name.startswith(SCHEME)
 
 
 def _possible(scope: Scope, name: str) -> bool:

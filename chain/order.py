@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from msgspec import UNSET
 
 from chain import mint
-from chain.claims import Audience, Claims, Intent
+from chain.claims import Audience, Claims, Confirmation, Holder, Intent
 from chain.control import Named
 from chain.grant import NO_LIMITS, Grant
-from chain.key import PublicKey
 from chain.statuslist import Reference
 
 
@@ -22,7 +21,7 @@ class Issue:
     """A root to be issued.
 
     Attributes:
-        holder: the first agent's key.
+        holder: the first agent's key, or what else confirms it.
         grant: what it may do.
         lifetime: seconds; None for as long as the authority lets such a root live.
         max_depth: how many hops may follow.
@@ -31,7 +30,7 @@ class Issue:
         listed: give it a place in the authority's status list, for verifiers that ask nobody.
     """
 
-    holder: PublicKey
+    holder: Holder
     grant: Grant
     lifetime: int | None = None
     max_depth: int = 8
@@ -45,7 +44,7 @@ class Issue:
     @property
     def extended(self) -> bool:
         """Whether the root carries limits or facts, so that it names its home as well."""
-        if self.listed:
+        if self.listed or Confirmation.of(self.holder).extended:
             return True
         facts = (self.audience, self.sub, self.owner, self.task, self.intent)
         return self.grant.limits != NO_LIMITS or any(fact is not None for fact in facts)
@@ -54,7 +53,7 @@ class Issue:
     def asked(self) -> tuple[object, ...]:
         """Everything that is asked for: what an idempotency key is bound to."""
         facts = (self.audience, self.sub, self.owner, self.task, self.intent, self.listed)
-        return (self.holder.thumbprint, self.grant, self.lifetime, self.max_depth, facts)
+        return (Confirmation.of(self.holder), self.grant, self.lifetime, self.max_depth, facts)
 
     def claims(
         self, *, issuer: str, jti: str, now: int, lifetime: int, home: str | None, listed: Reference | None = None

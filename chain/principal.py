@@ -15,6 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Kind: TypeAlias = Literal["human", "agent", "service"]
 
+SCHEME = "spiffe://"
+"""What every SPIFFE id starts with."""
+
 MAX_ID = 2048
 """Bytes of a SPIFFE id (SPIFFE-ID s2.3)."""
 
@@ -61,6 +64,34 @@ def ancestors(name: str) -> list[str]:
         found.append(name)
         name = name.rpartition("/")[0] if len(name) > floor else ""
     return found
+
+
+def covers(pattern: str, name: str) -> bool:
+    """Tell whether an id is one of those that a pattern means.
+
+    Args:
+        pattern: an id; or one that ends in ``/*``, for ids with one segment more, or in ``/**``, for one or more.
+        name: an id, which need not be strict: no pattern means one that is not.
+    """
+    head, slash, last = pattern.rpartition("/")
+    if last not in {"*", "**"}:
+        return pattern == name
+    rest = name.removeprefix(head + slash)
+    try:
+        parse_id(name)
+    except ValueError:
+        return False
+    return rest != name and (last == "**" or "/" not in rest)
+
+
+def require_pattern(pattern: str) -> None:
+    """Return where a text is a pattern that `covers` understands.
+
+    Raises:
+        ValueError: no strict SPIFFE id, or a star anywhere but as its last segment.
+    """
+    head, _, last = pattern.rpartition("/")
+    parse_id(f"{head}/any" if last in {"*", "**"} else pattern)
 
 
 class Principal(BaseModel):

@@ -15,7 +15,7 @@ from chain.applied import Situation, apply, text
 from chain.control import ORDINARY, Suspension
 from chain.decision import Finding
 from chain.explain import Change
-from chain.principal import Principal
+from chain.principal import SCHEME, Principal
 from chain.reason import Reason
 from chain.remedy import REMEDIES, Proposal, case, lower
 from chain.state import MAX_SKEW
@@ -44,7 +44,8 @@ def suspension(situation: Situation) -> Iterator[Proposal]:
     state, now = situation.state, situation.now
     found: dict[tuple[str, str], Suspension] = {}
     around = state.controls.around(situation.chain.facts.txn, situation.request.tool)
-    stopping = (one for hop in situation.chain.hops for one in state.stopped(hop.holder, now))
+    names = (name for hop in situation.chain.hops for name in hop.names)
+    stopping = (one for name in names for one in state.stopped(name, now))
     for one in (*around, *stopping):
         if one.at(now):
             found[one.scope, one.name] = one
@@ -63,7 +64,9 @@ def revocation(situation: Situation) -> Iterator[Proposal]:
         if hop.digest in state.revoked
     ]
     named = {("issuer", chain.issuer), ("task", chain.facts.txn or "")}
-    named |= {("key", hop.signer) for hop in chain.hops} | {("holder", hop.holder) for hop in chain.hops}
+    named |= {("key", hop.signer) for hop in chain.hops} | {
+        ("holder", name) for hop in chain.hops for name in hop.names
+    }
     struck = [
         _state(f"struck.{kind}:{name}", "true", "false", f"grant anew what was revoked with {kind} `{name}`")
         for kind, name in sorted(named & state.controls.struck)
@@ -78,7 +81,8 @@ def enrolment(situation: Situation) -> Iterator[Proposal]:
     unknown = dict.fromkeys(hop.holder for hop in situation.chain.hops if not situation.state.principal(hop.holder))
     steps = []
     for holder in unknown:
-        principal = Principal(id=f"spiffe://{domain}/agent/{holder}", owner=owner)
+        name = holder if holder.startswith(SCHEME) else f"{SCHEME}{domain}/agent/{holder}"
+        principal = Principal(id=name, owner=owner)
         words = f"enrol the holder of hop {_hop_of(situation, holder)}"
         steps.append(_state(f"enrolments.{holder}", "", text(principal.model_dump(exclude_none=True)), words))
     if steps:

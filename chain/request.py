@@ -41,6 +41,8 @@ class Request(BaseModel):
         classification: label of the data that the call touches, by the enforcement point.
         proof: the holder's proof of possession, a compact JWS.
         holder: thumbprint of the key that the channel itself proved the caller to hold.
+        spiffe: SPIFFE id of the holder, as the channel itself proved it, or as an enforcement point vouches for it.
+        certificate: base64url SHA-256 of the certificate that the channel itself proved (RFC 8705 s3.1).
         request_id: single-use id; a write or act over a proven channel needs one.
     """
 
@@ -57,6 +59,8 @@ class Request(BaseModel):
     classification: _Name | None = None
     proof: str | None = None
     holder: str | None = None
+    spiffe: str | None = None
+    certificate: str | None = None
     request_id: Annotated[str, StringConstraints(min_length=16, max_length=128)] | None = None
 
     @model_validator(mode="after")
@@ -75,6 +79,11 @@ class Request(BaseModel):
     def canonical_arguments(self) -> bytes:
         """RFC 8785 bytes of the arguments."""
         return jcs.dumps(self.arguments)
+
+    @property
+    def shown(self) -> bool:
+        """Whether anything but a proof shows who the holder is."""
+        return not self.holder is self.spiffe is self.certificate is None
 
     @property
     def stated(self) -> dict[str, Any]:

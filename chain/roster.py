@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 
-from chain.principal import Principal, ancestors
+from chain.principal import SCHEME, Principal, ancestors
 
 MAX_UNDER = 8
 """Principals from a worker to the agent at the top, both included: every call walks that far."""
@@ -60,9 +60,16 @@ class Roster:
             self._workers.setdefault(principal.under, set()).add(thumbprint)
         self._heads = {}
 
+    def principal(self, name: str) -> Principal | None:
+        """Return whose a key is, by its thumbprint; or who has a SPIFFE id, enrolled by itself or with a key."""
+        found = self.principals.get(name)
+        if found is None and name.startswith(SCHEME) and (keys := self._by_id.get(name)):
+            found = self.principals.get(min(keys.copy(), default=""))
+        return found
+
     def line(self, thumbprint: str) -> list[Principal]:
         """Return who holds a key, and the agents that enrolled it, nearest first."""
-        return line(thumbprint, self.principals.get)
+        return line(thumbprint, self.principal)
 
     def head(self, thumbprint: str) -> str:
         """Return to whom what this key does counts: the agent at the top, by its id; a key of nobody to itself.

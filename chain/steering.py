@@ -19,6 +19,7 @@ from chain.change import Compose
 from chain.control import Mode, Named, Scope, Suspension
 from chain.desk import Desk
 from chain.errors import ChainError, ForbiddenError, InvalidRequestError, NotFoundError
+from chain.ledger import Store
 from chain.live import Live
 from chain.once import Once
 from chain.order import Revoke
@@ -207,12 +208,12 @@ class Steering:
         naming.require(named)
         fall, store = self._desk.lineage.fall, self._desk.store
         if dry_run:
-            names = _names(named, self._desk.live)
+            names = _names(named, self._desk.live, store)
             now = int(self._desk.clock())
             return done(fall.felled(Struck(named.kind, names, 0, now, store.head)))
         once = Once.of(caller, "Revoke", key, *named, order.cause)
         return Finished(
-            self._desk.change(_striking(named, order.cause, caller), once, Struck, urgent=True), fall.felled
+            self._desk.change(_striking(named, order.cause, caller, store), once, Struck, urgent=True), fall.felled
         )
 
     def signal(self, caller: Caller, text: str) -> Signalled:
@@ -235,12 +236,12 @@ class Steering:
         return self._desk.change(signalling.taking(event, caller), None, Signalled, urgent=event.narrows)
 
 
-def _striking(named: Named, cause: str, caller: Caller) -> Compose:
+def _striking(named: Named, cause: str, caller: Caller, store: Store) -> Compose:
     """Revoke by name: one entry in a set fells all of it, however much that is."""
 
     def compose(writing: Writing) -> bytes | ChainError:
         try:
-            names = _names(named, writing.live)
+            names = _names(named, writing.live, store)
         except NotFoundError as error:
             return error
         until = writing.revision - 1
@@ -252,19 +253,20 @@ def _striking(named: Named, cause: str, caller: Caller) -> Compose:
     return compose
 
 
-def _names(named: Named, live: Live) -> tuple[str, ...]:
+def _names(named: Named, live: Live, store: Store) -> tuple[str, ...]:
     """Return what a name means now: a holder's is that of all who work under it, too.
 
     Raises:
-        NotFoundError: a principal for which no key is enrolled.
+        NotFoundError: a principal for which no key is enrolled, and to whose id nothing is bound.
     """
     if named.kind != "holder":
         return (named.name,)
     if not naming.is_id(named.name):
         return tuple(sorted(live.roster.with_workers([named.name])))
-    if not live.roster.keys_of(named.name):
-        raise NotFoundError(f"no key is enrolled for `{named.name}`")
-    return tuple(sorted(live.roster.beneath({named.name})))
+    bound = {named.name} if store.delegations(holder=named.name, limit=1) else set()
+    if not live.roster.keys_of(named.name) and not bound:
+        raise NotFoundError(f"no key is enrolled for `{named.name}`, and nothing is bound to it")
+    return tuple(sorted(bound | live.roster.beneath({named.name})))
 
 
 def _keys(scope: Scope, name: str, live: Live) -> int | None:

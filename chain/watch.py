@@ -8,6 +8,7 @@ cursor from which nothing can go on is refused, never moved. Whether a chain sta
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
 import msgspec
@@ -188,11 +189,12 @@ def readable(caller: Caller, kinds: Iterable[str]) -> frozenset[str]:
     return named or every
 
 
-def require_own(caller: Caller, chain: Chain, *, named: bool) -> None:
+def require_own(caller: Caller, names: AbstractSet[str], chain: Chain, *, named: bool) -> None:
     """Return where a caller may know how a chain stands: whoever has its tokens, holds a hop, or checks calls.
 
     Args:
         caller: who asks.
+        names: what the tokens that it holds may call it.
         chain: verified.
         named: whether it was only named, by its digest.
 
@@ -201,7 +203,7 @@ def require_own(caller: Caller, chain: Chain, *, named: bool) -> None:
     """
     if caller.roles <= {Role.APPROVER}:
         raise ForbiddenError(f"`{caller.name}` watches approvals, and no chain")
-    held = caller.holder in {hop.holder for hop in chain.hops}
+    held = any(hop.holder in names for hop in chain.hops)
     if named and not held and _READERS.isdisjoint(caller.roles):
         raise ForbiddenError("the chain is not this caller's, and only its digest was presented")
 

@@ -87,7 +87,7 @@ class Watching:
         """
         caller.require("Watch")
         chain, _ = self._desk.resolve(presented)
-        watch.require_own(caller, chain, named=isinstance(presented, bytes))
+        watch.require_own(caller, self._desk.live.names_of(caller), chain, named=isinstance(presented, bytes))
         return chain
 
     def stand(self, chain: Chain) -> Stand:

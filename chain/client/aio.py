@@ -128,7 +128,7 @@ class AsyncClient:
         return await self._run(calls.find(query, page))
 
     async def enrol(
-        self, holder: PublicKey, principal: Principal, key: str | None = None, proof: str | None = None
+        self, holder: PublicKey | None, principal: Principal, key: str | None = None, proof: str | None = None
     ) -> Enrolled:
         """Record who a key belongs to; an agent sends the key's own agreement (`chain.enrolment.make`)."""
         return await self._run(calls.enrol(holder, principal, key, proof))

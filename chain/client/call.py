@@ -218,7 +218,7 @@ def find(query: Query, page: str) -> Call[Listing]:
     return Call("ListDelegations", convert.query_to(query, page), read)
 
 
-def enrol(holder: PublicKey, principal: Principal, key: str | None, proof: str | None) -> Call[Enrolled]:
+def enrol(holder: PublicKey | None, principal: Principal, key: str | None, proof: str | None) -> Call[Enrolled]:
     """State who holds a key."""
     message = convert.enrol_to(holder, principal, key or fresh_key(), proof)
     return Call("Enrol", message, lambda reply: convert.enrolled_from(reply, principal), PAUSES)

@@ -118,8 +118,16 @@ class _Embedded:
 
     def _as_caller(self, request: Request) -> Request:
         """Put the caller's facts in place of the request's own: names in a request prove nothing."""
-        holder = None if request.holder is None else self._caller.proven_holder
-        return request.model_copy(update={"audience": self._caller.audience, "holder": holder})
+        caller = self._caller
+        facts = {"audience": caller.audience, "holder": None, "spiffe": None, "certificate": None}
+        if request.proof is not None or request.holder is not None:
+            facts |= {"spiffe": caller.proven_spiffe, "certificate": caller.proven_certificate}
+        elif request.spiffe is not None:
+            caller.require_vouching(request.spiffe)
+            facts["spiffe"] = request.spiffe
+        if request.holder is not None:
+            facts["holder"] = caller.proven_holder
+        return request.model_copy(update=facts)
 
     def _check(self, presented: Presented, request: Request) -> Future[list[Decision]]:
         return self._authority.begin_check(self._caller, [(presented, self._as_caller(request))])

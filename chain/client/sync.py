@@ -158,7 +158,7 @@ class Client:
         return self._run(calls.find(query, page))
 
     def enrol(
-        self, holder: PublicKey, principal: Principal, key: str | None = None, proof: str | None = None
+        self, holder: PublicKey | None, principal: Principal, key: str | None = None, proof: str | None = None
     ) -> Enrolled:
         """Record who a key belongs to; an agent sends the key's own agreement (`chain.enrolment.make`)."""
         return self._run(calls.enrol(holder, principal, key, proof))

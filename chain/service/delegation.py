@@ -76,7 +76,7 @@ class DelegationMethods:
     async def _delegate(self, message: pb.DelegateRequest, call: Call) -> pb.DelegateResponse:
         key = change.key_from(message.idempotency_key)
         asked = change.delegate_from(message)
-        caller = _by_channel(call.caller, channel=asked.channel)
+        caller = _by_channel(call.caller, shown=asked.channel or asked.proof is not None)
         authority = self._authority
         try:
             child = await settled(authority.begin_delegate(caller, asked.parent, asked.child, asked.proof, key))
@@ -91,7 +91,7 @@ class DelegationMethods:
     async def _revoke(self, message: pb.RevokeRequest, call: Call) -> pb.RevokeResponse:
         key = None if message.dry_run else change.key_from(message.idempotency_key)
         asked = change.revoke_from(message)
-        caller = _by_channel(call.caller, channel=asked.channel)
+        caller = _by_channel(call.caller, shown=asked.channel or asked.proof is not None)
         try:
             pool = None if message.dry_run else self._revokers
             run = asyncio.get_running_loop().run_in_executor
@@ -157,6 +157,6 @@ class DelegationMethods:
         return above.delegations[0].token if above.delegations else None
 
 
-def _by_channel(caller: Caller, *, channel: bool) -> Caller:
-    """Return the caller with its channel as proof only where the request asks for that."""
-    return caller if channel == caller.channel else replace(caller, channel=channel and caller.channel)
+def _by_channel(caller: Caller, *, shown: bool) -> Caller:
+    """Return the caller, without its channel as proof where the request shows nothing."""
+    return caller if shown or not caller.channel else replace(caller, channel=False)

@@ -69,6 +69,7 @@ class CheckRequest(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     PROOF_FIELD_NUMBER: _builtins.int
     CHANNEL_FIELD_NUMBER: _builtins.int
+    VOUCHED_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
     FULLY_CONSISTENT_FIELD_NUMBER: _builtins.int
@@ -86,6 +87,10 @@ class CheckRequest(_message.Message):
     """A proof of possession by the leaf's key for exactly this call, a compact JWS; used once, whatever is decided."""
     channel: _builtins.bool
     """True: the authenticated channel is the proof, because the caller is the holder itself."""
+    vouched: _builtins.str
+    """The SPIFFE id of the holder, which this enforcement point authenticated itself and vouches for. Only for callers that are
+    configured to, and for ids that they may vouch for.
+    """
     request_id: _builtins.str
     """Unique per call and used once, at most 128 bytes. Required for a write or act whose holder the channel proves, where no
     proof brings a nonce of its own.
@@ -120,17 +125,18 @@ class CheckRequest(_message.Message):
         labels: _abc.Iterable[_builtins.str] | None = ...,
         proof: _builtins.bytes = ...,
         channel: _builtins.bool = ...,
+        vouched: _builtins.str = ...,
         request_id: _builtins.str = ...,
         at_least_as_fresh: _builtins.int = ...,
         fully_consistent: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "chain", b"chain", "channel", b"channel", "consistency", b"consistency", "fully_consistent", b"fully_consistent", "holder", b"holder", "intent", b"intent", "proof", b"proof"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "chain", b"chain", "channel", b"channel", "consistency", b"consistency", "fully_consistent", b"fully_consistent", "holder", b"holder", "intent", b"intent", "proof", b"proof", "vouched", b"vouched"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments_json", b"arguments_json", "at_least_as_fresh", b"at_least_as_fresh", "chain", b"chain", "channel", b"channel", "classification", b"classification", "consistency", b"consistency", "fully_consistent", b"fully_consistent", "holder", b"holder", "intent", b"intent", "labels", b"labels", "proof", b"proof", "purpose", b"purpose", "request_id", b"request_id", "tool", b"tool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments_json", b"arguments_json", "at_least_as_fresh", b"at_least_as_fresh", "chain", b"chain", "channel", b"channel", "classification", b"classification", "consistency", b"consistency", "fully_consistent", b"fully_consistent", "holder", b"holder", "intent", b"intent", "labels", b"labels", "proof", b"proof", "purpose", b"purpose", "request_id", b"request_id", "tool", b"tool", "vouched", b"vouched"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_consistency: _TypeAlias = _typing.Literal["at_least_as_fresh", "fully_consistent"]  # noqa: Y015
     _WhichOneofArgType_consistency: _TypeAlias = _typing.Literal["consistency", b"consistency"]  # noqa: Y015
-    _WhichOneofReturnType_holder: _TypeAlias = _typing.Literal["proof", "channel"]  # noqa: Y015
+    _WhichOneofReturnType_holder: _TypeAlias = _typing.Literal["proof", "channel", "vouched"]  # noqa: Y015
     _WhichOneofArgType_holder: _TypeAlias = _typing.Literal["holder", b"holder"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_consistency) -> _WhichOneofReturnType_consistency | None: ...

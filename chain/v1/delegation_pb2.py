@@ -26,19 +26,19 @@ from chain.v1 import chain_pb2 as chain_dot_v1_dot_chain__pb2
 from chain.v1 import decision_pb2 as chain_dot_v1_dot_decision__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63hain/v1/delegation.proto\x12\x08\x63hain.v1\x1a\x14\x63hain/v1/chain.proto\x1a\x17\x63hain/v1/decision.proto\"\x16\n\x14GetStatusListRequest\",\n\x15GetStatusListResponse\x12\x13\n\x0bstatus_list\x18\x01 \x01(\x0c\"\xc5\x02\n\nDelegation\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x0e\n\x06parent\x18\x02 \x01(\x0c\x12\x0b\n\x03jti\x18\x03 \x01(\t\x12\x0e\n\x06issuer\x18\x04 \x01(\t\x12\x0e\n\x06holder\x18\x05 \x01(\t\x12\x11\n\tprincipal\x18\x06 \x01(\t\x12\x0f\n\x07subject\x18\x07 \x01(\t\x12\x0c\n\x04task\x18\x08 \x01(\t\x12\r\n\x05owner\x18\t \x01(\t\x12\r\n\x05\x64\x65pth\x18\n \x01(\r\x12\x11\n\tmax_depth\x18\x0b \x01(\r\x12\x19\n\x11issued_at_seconds\x18\x0c \x01(\x03\x12\x1a\n\x12\x65xpires_at_seconds\x18\r \x01(\x03\x12*\n\x06status\x18\x0e \x01(\x0e\x32\x1a.chain.v1.DelegationStatus\x12\x10\n\x08revision\x18\x0f \x01(\x04\x12\x12\n\ngrant_json\x18\x10 \x01(\x0c\"\xf3\x01\n\x0cIssueRequest\x12\x17\n\x0fholder_jwk_json\x18\x01 \x01(\x0c\x12\x12\n\ngrant_json\x18\x02 \x01(\x0c\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x10\n\x08\x61udience\x18\x04 \x03(\t\x12\x0c\n\x04task\x18\x05 \x01(\t\x12 \n\x06intent\x18\x06 \x01(\x0b\x32\x10.chain.v1.Intent\x12\r\n\x05owner\x18\x07 \x01(\t\x12\x18\n\x10lifetime_seconds\x18\x08 \x01(\r\x12\x11\n\tmax_depth\x18\t \x01(\r\x12\x17\n\x0fidempotency_key\x18\n \x01(\t\x12\x0e\n\x06listed\x18\x0b \x01(\x08\"~\n\rIssueResponse\x12(\n\ndelegation\x18\x01 \x01(\x0b\x32\x14.chain.v1.Delegation\x12\r\n\x05token\x18\x02 \x01(\x0c\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12\"\n\x06\x64\x65nial\x18\x04 \x01(\x0b\x32\x12.chain.v1.Decision\"\x88\x01\n\x0f\x44\x65legateRequest\x12\x1f\n\x06parent\x18\x01 \x01(\x0b\x32\x0f.chain.v1.Chain\x12\r\n\x05\x63hild\x18\x02 \x01(\x0c\x12\x0f\n\x05proof\x18\x03 \x01(\x0cH\x00\x12\x11\n\x07\x63hannel\x18\x04 \x01(\x08H\x00\x12\x17\n\x0fidempotency_key\x18\x05 \x01(\tB\x08\n\x06holder\"\x81\x01\n\x10\x44\x65legateResponse\x12*\n\ndelegation\x18\x01 \x01(\x0b\x32\x14.chain.v1.DelegationH\x00\x12$\n\x06\x64\x65nial\x18\x02 \x01(\x0b\x32\x12.chain.v1.DecisionH\x00\x12\x10\n\x08revision\x18\x03 \x01(\x04\x42\t\n\x07outcome\"\xcf\x01\n\rRevokeRequest\x12\x0e\n\x06target\x18\x01 \x01(\x0c\x12\x1e\n\x05\x63hain\x18\x02 \x01(\x0b\x32\x0f.chain.v1.Chain\x12\x0f\n\x05proof\x18\x03 \x01(\x0cH\x00\x12\x11\n\x07\x63hannel\x18\x04 \x01(\x08H\x00\x12\r\n\x05\x63\x61use\x18\x05 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x06 \x01(\x08\x12\x17\n\x0fidempotency_key\x18\x07 \x01(\t\x12\'\n\x05named\x18\x08 \x01(\x0b\x32\x18.chain.v1.RevocationNameB\x08\n\x06holder\"F\n\x0eRevocationName\x12&\n\x04kind\x18\x01 \x01(\x0e\x32\x18.chain.v1.RevocationKind\x12\x0c\n\x04name\x18\x02 \x01(\t\"\x7f\n\x0eRevokeResponse\x12*\n\nrevocation\x18\x01 \x01(\x0b\x32\x14.chain.v1.RevocationH\x00\x12$\n\x06\x64\x65nial\x18\x02 \x01(\x0b\x32\x12.chain.v1.DecisionH\x00\x12\x10\n\x08revision\x18\x03 \x01(\x04\x42\t\n\x07outcome\"D\n\nRevocation\x12\x0e\n\x06\x66\x61llen\x18\x01 \x03(\x0c\x12\x14\n\x0c\x66\x61llen_count\x18\x02 \x01(\x04\x12\x10\n\x08\x61t_least\x18\x03 \x01(\x08\"&\n\x14GetDelegationRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\"A\n\x15GetDelegationResponse\x12(\n\ndelegation\x18\x01 \x01(\x0b\x32\x14.chain.v1.Delegation\"\xc6\x01\n\x16ListDelegationsRequest\x12\x16\n\x0c\x61ncestors_of\x18\x01 \x01(\x0cH\x00\x12\x18\n\x0e\x64\x65scendants_of\x18\x02 \x01(\x0cH\x00\x12\x0e\n\x06holder\x18\x03 \x01(\t\x12\x0c\n\x04task\x18\x04 \x01(\t\x12*\n\x06status\x18\x05 \x01(\x0e\x32\x1a.chain.v1.DelegationStatus\x12\x11\n\tpage_size\x18\x06 \x01(\r\x12\x12\n\npage_token\x18\x07 \x01(\tB\t\n\x07lineage\"o\n\x17ListDelegationsResponse\x12)\n\x0b\x64\x65legations\x18\x01 \x03(\x0b\x32\x14.chain.v1.Delegation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x04\"\xb6\x01\n\x0c\x45nrolRequest\x12\x10\n\x08jwk_json\x18\x01 \x01(\x0c\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12%\n\x04kind\x18\x03 \x01(\x0e\x32\x17.chain.v1.PrincipalKind\x12\r\n\x05owner\x18\x04 \x01(\t\x12\x14\n\x0ctrust_domain\x18\x05 \x01(\t\x12\r\n\x05under\x18\x06 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x07 \x01(\t\x12\r\n\x05proof\x18\x08 \x01(\x0c\"5\n\rEnrolResponse\x12\x12\n\nthumbprint\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x04*\x91\x01\n\x10\x44\x65legationStatus\x12!\n\x1d\x44\x45LEGATION_STATUS_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x44\x45LEGATION_STATUS_ACTIVE\x10\x01\x12\x1d\n\x19\x44\x45LEGATION_STATUS_EXPIRED\x10\x02\x12\x1d\n\x19\x44\x45LEGATION_STATUS_REVOKED\x10\x03*\x9c\x01\n\x0eRevocationKind\x12\x1f\n\x1bREVOCATION_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16REVOCATION_KIND_HOLDER\x10\x01\x12\x18\n\x14REVOCATION_KIND_TASK\x10\x02\x12\x17\n\x13REVOCATION_KIND_KEY\x10\x03\x12\x1a\n\x16REVOCATION_KIND_ISSUER\x10\x04*\x7f\n\rPrincipalKind\x12\x1e\n\x1aPRINCIPAL_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14PRINCIPAL_KIND_HUMAN\x10\x01\x12\x18\n\x14PRINCIPAL_KIND_AGENT\x10\x02\x12\x1a\n\x16PRINCIPAL_KIND_SERVICE\x10\x03\x32\x83\x04\n\x11\x44\x65legationService\x12\x38\n\x05Issue\x12\x16.chain.v1.IssueRequest\x1a\x17.chain.v1.IssueResponse\x12\x41\n\x08\x44\x65legate\x12\x19.chain.v1.DelegateRequest\x1a\x1a.chain.v1.DelegateResponse\x12;\n\x06Revoke\x12\x17.chain.v1.RevokeRequest\x1a\x18.chain.v1.RevokeResponse\x12P\n\rGetDelegation\x12\x1e.chain.v1.GetDelegationRequest\x1a\x1f.chain.v1.GetDelegationResponse\x12V\n\x0fListDelegations\x12 .chain.v1.ListDelegationsRequest\x1a!.chain.v1.ListDelegationsResponse\x12\x38\n\x05\x45nrol\x12\x16.chain.v1.EnrolRequest\x1a\x17.chain.v1.EnrolResponse\x12P\n\rGetStatusList\x12\x1e.chain.v1.GetStatusListRequest\x1a\x1f.chain.v1.GetStatusListResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63hain/v1/delegation.proto\x12\x08\x63hain.v1\x1a\x14\x63hain/v1/chain.proto\x1a\x17\x63hain/v1/decision.proto\"\x16\n\x14GetStatusListRequest\",\n\x15GetStatusListResponse\x12\x13\n\x0bstatus_list\x18\x01 \x01(\x0c\"\xc5\x02\n\nDelegation\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x0e\n\x06parent\x18\x02 \x01(\x0c\x12\x0b\n\x03jti\x18\x03 \x01(\t\x12\x0e\n\x06issuer\x18\x04 \x01(\t\x12\x0e\n\x06holder\x18\x05 \x01(\t\x12\x11\n\tprincipal\x18\x06 \x01(\t\x12\x0f\n\x07subject\x18\x07 \x01(\t\x12\x0c\n\x04task\x18\x08 \x01(\t\x12\r\n\x05owner\x18\t \x01(\t\x12\r\n\x05\x64\x65pth\x18\n \x01(\r\x12\x11\n\tmax_depth\x18\x0b \x01(\r\x12\x19\n\x11issued_at_seconds\x18\x0c \x01(\x03\x12\x1a\n\x12\x65xpires_at_seconds\x18\r \x01(\x03\x12*\n\x06status\x18\x0e \x01(\x0e\x32\x1a.chain.v1.DelegationStatus\x12\x10\n\x08revision\x18\x0f \x01(\x04\x12\x12\n\ngrant_json\x18\x10 \x01(\x0c\"\xad\x02\n\x0cIssueRequest\x12\x17\n\x0fholder_jwk_json\x18\x01 \x01(\x0c\x12\x12\n\ngrant_json\x18\x02 \x01(\x0c\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x10\n\x08\x61udience\x18\x04 \x03(\t\x12\x0c\n\x04task\x18\x05 \x01(\t\x12 \n\x06intent\x18\x06 \x01(\x0b\x32\x10.chain.v1.Intent\x12\r\n\x05owner\x18\x07 \x01(\t\x12\x18\n\x10lifetime_seconds\x18\x08 \x01(\r\x12\x11\n\tmax_depth\x18\t \x01(\r\x12\x17\n\x0fidempotency_key\x18\n \x01(\t\x12\x0e\n\x06listed\x18\x0b \x01(\x08\x12\x15\n\rholder_spiffe\x18\x0c \x01(\t\x12!\n\x19holder_certificate_sha256\x18\r \x01(\x0c\"~\n\rIssueResponse\x12(\n\ndelegation\x18\x01 \x01(\x0b\x32\x14.chain.v1.Delegation\x12\r\n\x05token\x18\x02 \x01(\x0c\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12\"\n\x06\x64\x65nial\x18\x04 \x01(\x0b\x32\x12.chain.v1.Decision\"\x88\x01\n\x0f\x44\x65legateRequest\x12\x1f\n\x06parent\x18\x01 \x01(\x0b\x32\x0f.chain.v1.Chain\x12\r\n\x05\x63hild\x18\x02 \x01(\x0c\x12\x0f\n\x05proof\x18\x03 \x01(\x0cH\x00\x12\x11\n\x07\x63hannel\x18\x04 \x01(\x08H\x00\x12\x17\n\x0fidempotency_key\x18\x05 \x01(\tB\x08\n\x06holder\"\x81\x01\n\x10\x44\x65legateResponse\x12*\n\ndelegation\x18\x01 \x01(\x0b\x32\x14.chain.v1.DelegationH\x00\x12$\n\x06\x64\x65nial\x18\x02 \x01(\x0b\x32\x12.chain.v1.DecisionH\x00\x12\x10\n\x08revision\x18\x03 \x01(\x04\x42\t\n\x07outcome\"\xcf\x01\n\rRevokeRequest\x12\x0e\n\x06target\x18\x01 \x01(\x0c\x12\x1e\n\x05\x63hain\x18\x02 \x01(\x0b\x32\x0f.chain.v1.Chain\x12\x0f\n\x05proof\x18\x03 \x01(\x0cH\x00\x12\x11\n\x07\x63hannel\x18\x04 \x01(\x08H\x00\x12\r\n\x05\x63\x61use\x18\x05 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x06 \x01(\x08\x12\x17\n\x0fidempotency_key\x18\x07 \x01(\t\x12\'\n\x05named\x18\x08 \x01(\x0b\x32\x18.chain.v1.RevocationNameB\x08\n\x06holder\"F\n\x0eRevocationName\x12&\n\x04kind\x18\x01 \x01(\x0e\x32\x18.chain.v1.RevocationKind\x12\x0c\n\x04name\x18\x02 \x01(\t\"\x7f\n\x0eRevokeResponse\x12*\n\nrevocation\x18\x01 \x01(\x0b\x32\x14.chain.v1.RevocationH\x00\x12$\n\x06\x64\x65nial\x18\x02 \x01(\x0b\x32\x12.chain.v1.DecisionH\x00\x12\x10\n\x08revision\x18\x03 \x01(\x04\x42\t\n\x07outcome\"D\n\nRevocation\x12\x0e\n\x06\x66\x61llen\x18\x01 \x03(\x0c\x12\x14\n\x0c\x66\x61llen_count\x18\x02 \x01(\x04\x12\x10\n\x08\x61t_least\x18\x03 \x01(\x08\"&\n\x14GetDelegationRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\"A\n\x15GetDelegationResponse\x12(\n\ndelegation\x18\x01 \x01(\x0b\x32\x14.chain.v1.Delegation\"\xc6\x01\n\x16ListDelegationsRequest\x12\x16\n\x0c\x61ncestors_of\x18\x01 \x01(\x0cH\x00\x12\x18\n\x0e\x64\x65scendants_of\x18\x02 \x01(\x0cH\x00\x12\x0e\n\x06holder\x18\x03 \x01(\t\x12\x0c\n\x04task\x18\x04 \x01(\t\x12*\n\x06status\x18\x05 \x01(\x0e\x32\x1a.chain.v1.DelegationStatus\x12\x11\n\tpage_size\x18\x06 \x01(\r\x12\x12\n\npage_token\x18\x07 \x01(\tB\t\n\x07lineage\"o\n\x17ListDelegationsResponse\x12)\n\x0b\x64\x65legations\x18\x01 \x03(\x0b\x32\x14.chain.v1.Delegation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x04\"\xb6\x01\n\x0c\x45nrolRequest\x12\x10\n\x08jwk_json\x18\x01 \x01(\x0c\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12%\n\x04kind\x18\x03 \x01(\x0e\x32\x17.chain.v1.PrincipalKind\x12\r\n\x05owner\x18\x04 \x01(\t\x12\x14\n\x0ctrust_domain\x18\x05 \x01(\t\x12\r\n\x05under\x18\x06 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x07 \x01(\t\x12\r\n\x05proof\x18\x08 \x01(\x0c\"5\n\rEnrolResponse\x12\x12\n\nthumbprint\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x04*\x91\x01\n\x10\x44\x65legationStatus\x12!\n\x1d\x44\x45LEGATION_STATUS_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x44\x45LEGATION_STATUS_ACTIVE\x10\x01\x12\x1d\n\x19\x44\x45LEGATION_STATUS_EXPIRED\x10\x02\x12\x1d\n\x19\x44\x45LEGATION_STATUS_REVOKED\x10\x03*\x9c\x01\n\x0eRevocationKind\x12\x1f\n\x1bREVOCATION_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16REVOCATION_KIND_HOLDER\x10\x01\x12\x18\n\x14REVOCATION_KIND_TASK\x10\x02\x12\x17\n\x13REVOCATION_KIND_KEY\x10\x03\x12\x1a\n\x16REVOCATION_KIND_ISSUER\x10\x04*\x7f\n\rPrincipalKind\x12\x1e\n\x1aPRINCIPAL_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14PRINCIPAL_KIND_HUMAN\x10\x01\x12\x18\n\x14PRINCIPAL_KIND_AGENT\x10\x02\x12\x1a\n\x16PRINCIPAL_KIND_SERVICE\x10\x03\x32\x83\x04\n\x11\x44\x65legationService\x12\x38\n\x05Issue\x12\x16.chain.v1.IssueRequest\x1a\x17.chain.v1.IssueResponse\x12\x41\n\x08\x44\x65legate\x12\x19.chain.v1.DelegateRequest\x1a\x1a.chain.v1.DelegateResponse\x12;\n\x06Revoke\x12\x17.chain.v1.RevokeRequest\x1a\x18.chain.v1.RevokeResponse\x12P\n\rGetDelegation\x12\x1e.chain.v1.GetDelegationRequest\x1a\x1f.chain.v1.GetDelegationResponse\x12V\n\x0fListDelegations\x12 .chain.v1.ListDelegationsRequest\x1a!.chain.v1.ListDelegationsResponse\x12\x38\n\x05\x45nrol\x12\x16.chain.v1.EnrolRequest\x1a\x17.chain.v1.EnrolResponse\x12P\n\rGetStatusList\x12\x1e.chain.v1.GetStatusListRequest\x1a\x1f.chain.v1.GetStatusListResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'chain.v1.delegation_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DELEGATIONSTATUS']._serialized_start=2272
-  _globals['_DELEGATIONSTATUS']._serialized_end=2417
-  _globals['_REVOCATIONKIND']._serialized_start=2420
-  _globals['_REVOCATIONKIND']._serialized_end=2576
-  _globals['_PRINCIPALKIND']._serialized_start=2578
-  _globals['_PRINCIPALKIND']._serialized_end=2705
+  _globals['_DELEGATIONSTATUS']._serialized_start=2330
+  _globals['_DELEGATIONSTATUS']._serialized_end=2475
+  _globals['_REVOCATIONKIND']._serialized_start=2478
+  _globals['_REVOCATIONKIND']._serialized_end=2634
+  _globals['_PRINCIPALKIND']._serialized_start=2636
+  _globals['_PRINCIPALKIND']._serialized_end=2763
   _globals['_GETSTATUSLISTREQUEST']._serialized_start=86
   _globals['_GETSTATUSLISTREQUEST']._serialized_end=108
   _globals['_GETSTATUSLISTRESPONSE']._serialized_start=110
@@ -46,33 +46,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELEGATION']._serialized_start=157
   _globals['_DELEGATION']._serialized_end=482
   _globals['_ISSUEREQUEST']._serialized_start=485
-  _globals['_ISSUEREQUEST']._serialized_end=728
-  _globals['_ISSUERESPONSE']._serialized_start=730
-  _globals['_ISSUERESPONSE']._serialized_end=856
-  _globals['_DELEGATEREQUEST']._serialized_start=859
-  _globals['_DELEGATEREQUEST']._serialized_end=995
-  _globals['_DELEGATERESPONSE']._serialized_start=998
-  _globals['_DELEGATERESPONSE']._serialized_end=1127
-  _globals['_REVOKEREQUEST']._serialized_start=1130
-  _globals['_REVOKEREQUEST']._serialized_end=1337
-  _globals['_REVOCATIONNAME']._serialized_start=1339
-  _globals['_REVOCATIONNAME']._serialized_end=1409
-  _globals['_REVOKERESPONSE']._serialized_start=1411
-  _globals['_REVOKERESPONSE']._serialized_end=1538
-  _globals['_REVOCATION']._serialized_start=1540
-  _globals['_REVOCATION']._serialized_end=1608
-  _globals['_GETDELEGATIONREQUEST']._serialized_start=1610
-  _globals['_GETDELEGATIONREQUEST']._serialized_end=1648
-  _globals['_GETDELEGATIONRESPONSE']._serialized_start=1650
-  _globals['_GETDELEGATIONRESPONSE']._serialized_end=1715
-  _globals['_LISTDELEGATIONSREQUEST']._serialized_start=1718
-  _globals['_LISTDELEGATIONSREQUEST']._serialized_end=1916
-  _globals['_LISTDELEGATIONSRESPONSE']._serialized_start=1918
-  _globals['_LISTDELEGATIONSRESPONSE']._serialized_end=2029
-  _globals['_ENROLREQUEST']._serialized_start=2032
-  _globals['_ENROLREQUEST']._serialized_end=2214
-  _globals['_ENROLRESPONSE']._serialized_start=2216
-  _globals['_ENROLRESPONSE']._serialized_end=2269
-  _globals['_DELEGATIONSERVICE']._serialized_start=2708
-  _globals['_DELEGATIONSERVICE']._serialized_end=3223
+  _globals['_ISSUEREQUEST']._serialized_end=786
+  _globals['_ISSUERESPONSE']._serialized_start=788
+  _globals['_ISSUERESPONSE']._serialized_end=914
+  _globals['_DELEGATEREQUEST']._serialized_start=917
+  _globals['_DELEGATEREQUEST']._serialized_end=1053
+  _globals['_DELEGATERESPONSE']._serialized_start=1056
+  _globals['_DELEGATERESPONSE']._serialized_end=1185
+  _globals['_REVOKEREQUEST']._serialized_start=1188
+  _globals['_REVOKEREQUEST']._serialized_end=1395
+  _globals['_REVOCATIONNAME']._serialized_start=1397
+  _globals['_REVOCATIONNAME']._serialized_end=1467
+  _globals['_REVOKERESPONSE']._serialized_start=1469
+  _globals['_REVOKERESPONSE']._serialized_end=1596
+  _globals['_REVOCATION']._serialized_start=1598
+  _globals['_REVOCATION']._serialized_end=1666
+  _globals['_GETDELEGATIONREQUEST']._serialized_start=1668
+  _globals['_GETDELEGATIONREQUEST']._serialized_end=1706
+  _globals['_GETDELEGATIONRESPONSE']._serialized_start=1708
+  _globals['_GETDELEGATIONRESPONSE']._serialized_end=1773
+  _globals['_LISTDELEGATIONSREQUEST']._serialized_start=1776
+  _globals['_LISTDELEGATIONSREQUEST']._serialized_end=1974
+  _globals['_LISTDELEGATIONSRESPONSE']._serialized_start=1976
+  _globals['_LISTDELEGATIONSRESPONSE']._serialized_end=2087
+  _globals['_ENROLREQUEST']._serialized_start=2090
+  _globals['_ENROLREQUEST']._serialized_end=2272
+  _globals['_ENROLRESPONSE']._serialized_start=2274
+  _globals['_ENROLRESPONSE']._serialized_end=2327
+  _globals['_DELEGATIONSERVICE']._serialized_start=2766
+  _globals['_DELEGATIONSERVICE']._serialized_end=3281
 # @@protoc_insertion_point(module_scope)

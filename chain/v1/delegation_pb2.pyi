@@ -247,8 +247,12 @@ class IssueRequest(_message.Message):
     MAX_DEPTH_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     LISTED_FIELD_NUMBER: _builtins.int
+    HOLDER_SPIFFE_FIELD_NUMBER: _builtins.int
+    HOLDER_CERTIFICATE_SHA256_FIELD_NUMBER: _builtins.int
     holder_jwk_json: _builtins.bytes
-    """The holder's public key as a JWK: Ed25519 or P-256."""
+    """The holder's public key as a JWK: Ed25519 or P-256. Empty where only a SPIFFE id or a certificate confirms the holder, who
+    then uses the root over a channel that proves it, and cannot delegate.
+    """
     grant_json: _builtins.bytes
     """What is granted: one JSON object with `tools` and, optionally, `limits`, as they stand in the token. The service chooses
     the entry's type.
@@ -271,6 +275,10 @@ class IssueRequest(_message.Message):
     """See the service."""
     listed: _builtins.bool
     """True: give it a place in the service's Token Status List, so that verifiers that ask nobody learn of its revocation."""
+    holder_spiffe: _builtins.str
+    """The SPIFFE id that the holder must have as well, proven by its channel."""
+    holder_certificate_sha256: _builtins.bytes
+    """SHA-256 of the certificate that the holder must show as well (RFC 8705)."""
     @_builtins.property
     def audience(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Who may accept the chain; empty means not restricted."""
@@ -293,10 +301,12 @@ class IssueRequest(_message.Message):
         max_depth: _builtins.int = ...,
         idempotency_key: _builtins.str = ...,
         listed: _builtins.bool = ...,
+        holder_spiffe: _builtins.str = ...,
+        holder_certificate_sha256: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["intent", b"intent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "grant_json", b"grant_json", "holder_jwk_json", b"holder_jwk_json", "idempotency_key", b"idempotency_key", "intent", b"intent", "lifetime_seconds", b"lifetime_seconds", "listed", b"listed", "max_depth", b"max_depth", "owner", b"owner", "subject", b"subject", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "grant_json", b"grant_json", "holder_certificate_sha256", b"holder_certificate_sha256", "holder_jwk_json", b"holder_jwk_json", "holder_spiffe", b"holder_spiffe", "idempotency_key", b"idempotency_key", "intent", b"intent", "lifetime_seconds", b"lifetime_seconds", "listed", b"listed", "max_depth", b"max_depth", "owner", b"owner", "subject", b"subject", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -711,7 +721,7 @@ class EnrolRequest(_message.Message):
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     PROOF_FIELD_NUMBER: _builtins.int
     jwk_json: _builtins.bytes
-    """The public key as a JWK: Ed25519 or P-256."""
+    """The public key as a JWK: Ed25519 or P-256. Empty enrols the id itself, for which an SVID speaks; only an operator may."""
     principal: _builtins.str
     """The principal's id within its trust domain."""
     kind: Global___PrincipalKind.ValueType
@@ -752,14 +762,14 @@ Global___EnrolRequest: _TypeAlias = EnrolRequest  # noqa: Y015
 
 @_typing.final
 class EnrolResponse(_message.Message):
-    """A key that was enrolled."""
+    """A key that was enrolled, or an id."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     THUMBPRINT_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     thumbprint: _builtins.str
-    """The key's RFC 7638 thumbprint, by which it is named from here on."""
+    """The key's RFC 7638 thumbprint, by which it is named from here on; of an id, the id."""
     revision: _builtins.int
     """The ledger's revision at which it took effect."""
     def __init__(

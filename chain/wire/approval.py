@@ -16,7 +16,7 @@ from chain.key import PublicKey
 from chain.search import MAX_FOUND, Found, Search
 from chain.v1 import approval_pb2
 from chain.wire.asking import signed_text
-from chain.wire.change import jwk_from
+from chain.wire.holder import jwk_from
 
 MAX_BYTES = 2 * 1024 * 1024
 """Of one page: half of what a client takes."""

@@ -77,7 +77,8 @@ def check_to(
 
     Args:
         presented: the chain; None inside a batch for the batch's own.
-        request: what is asked. Its audience and holder do not travel: the service knows them of its caller.
+        request: what is asked. Its audience and holder do not travel: the service knows them of its caller; `spiffe`
+            alone is whom the caller vouches for.
         channel: let the channel prove the holder.
         at_least: a revision that the answer must know.
         fully_consistent: let the answer know every revision.
@@ -96,6 +97,8 @@ def check_to(
         message.proof = request.proof.encode()
     elif channel:
         message.channel = True
+    elif request.spiffe is not None:
+        message.vouched = request.spiffe
     if fully_consistent:
         message.fully_consistent = True
     elif at_least:
@@ -116,18 +119,14 @@ def check_from(
 
     Raises:
         InvalidRequestError: not well formed, or the caller states what only an enforcement point may.
+        ForbiddenError: the caller may not vouch for that holder.
     """
     if message.classification and not supposed and Role.ENFORCEMENT_POINT not in caller.roles:
         raise InvalidRequestError("only an enforcement point may state a classification")
     facts: dict[str, Any] = {"tool": message.tool, "arguments": arguments_from(message.arguments_json)}
-    facts |= _stated(message)
+    facts |= {**_stated(message), **_shown(message, caller)}
     if caller.audience is not None:
         facts["audience"] = caller.audience
-    holder = message.WhichOneof("holder")
-    if holder == "proof":
-        facts["proof"] = signed_text(message.proof)
-    elif holder == "channel" and message.channel:
-        facts["holder"] = caller.proven_holder
     try:
         request = Request(**facts)
     except ValidationError as error:
@@ -135,6 +134,24 @@ def check_from(
     fresh = message.at_least_as_fresh if message.WhichOneof("consistency") == "at_least_as_fresh" else LATEST
     own = shared is None or message.HasField("chain")
     return Asking(chain_from(message.chain) if own else shared or (), request, fresh)
+
+
+def _shown(message: authorization_pb2.CheckRequest, caller: Caller) -> dict[str, Any]:
+    """Return what shows who the holder is: a proof, the caller's own channel where that is asked for, or its word.
+
+    Raises:
+        ForbiddenError: the caller may not vouch for that holder.
+    """
+    holder = message.WhichOneof("holder")
+    if holder is None:
+        return {}
+    if holder == "vouched":
+        caller.require_vouching(message.vouched)
+        return {"spiffe": message.vouched}
+    facts: dict[str, Any] = {"spiffe": caller.proven_spiffe, "certificate": caller.proven_certificate}
+    if holder == "proof":
+        return facts | {"proof": signed_text(message.proof)}
+    return facts | {"holder": caller.proven_holder} if message.channel else {}
 
 
 def explain_to(presented: Presented, request: Request, audience: str | None = None) -> authorization_pb2.ExplainRequest:

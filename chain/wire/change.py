@@ -18,7 +18,6 @@ from chain.control import Named, Strike
 from chain.decision import Decision, Effect
 from chain.desk import Presented
 from chain.errors import InvalidRequestError
-from chain.key import KeyRefusedError, PublicKey
 from chain.order import Issue, Revoke
 from chain.reason import Reason
 from chain.v1 import chain_pb2, decision_pb2, delegation_pb2
@@ -26,6 +25,7 @@ from chain.view import MAX_LISTED, Delegated, Revoked
 from chain.wire.asking import chain_from, chain_to, intent_to, signed_text
 from chain.wire.decision import decision_from, decision_to
 from chain.wire.delegation import delegation_from, delegation_to, digest_from, grant_to, id_to
+from chain.wire.holder import holder_from, holder_to
 
 MAX_KEY = 128
 """Bytes of an idempotency key."""
@@ -77,18 +77,6 @@ def key_from(key: str) -> str:
     return key
 
 
-def jwk_from(data: bytes) -> PublicKey:
-    """Return a public key.
-
-    Raises:
-        InvalidRequestError: it is none that is accepted.
-    """
-    try:
-        return PublicKey.from_json(data)
-    except KeyRefusedError as error:
-        raise InvalidRequestError(f"the key: {error}") from None
-
-
 def issue_to(order: Issue, key: str) -> delegation_pb2.IssueRequest:
     """Return the message of a root to be issued.
 
@@ -97,7 +85,7 @@ def issue_to(order: Issue, key: str) -> delegation_pb2.IssueRequest:
     """
     audience = (order.audience,) if isinstance(order.audience, str) else order.audience
     return delegation_pb2.IssueRequest(
-        holder_jwk_json=order.holder.to_json().encode(),
+        **holder_to(order.holder),
         grant_json=grant_to(order.grant),
         subject=order.sub or "",
         audience=audience or (),
@@ -130,7 +118,7 @@ def issue_from(message: delegation_pb2.IssueRequest) -> Issue:
     except msgspec.ValidationError as error:
         raise InvalidRequestError(f"intent or audience: {error}") from None
     return Issue(
-        holder=jwk_from(message.holder_jwk_json),
+        holder=holder_from(message),
         grant=mint.grant(message.grant_json),
         lifetime=message.lifetime_seconds or None,
         max_depth=message.max_depth,

@@ -10,7 +10,7 @@ from chain.principal import Kind, Principal
 from chain.v1 import delegation_pb2
 from chain.view import Enrolled
 from chain.wire.asking import signed_text
-from chain.wire.change import jwk_from
+from chain.wire.holder import jwk_from
 
 _KIND_TO: dict[Kind, delegation_pb2.PrincipalKind.ValueType] = {
     "human": delegation_pb2.PRINCIPAL_KIND_HUMAN,
@@ -21,11 +21,11 @@ _KIND_FROM: dict[int, Kind] = {number: kind for kind, number in _KIND_TO.items()
 
 
 def enrol_to(
-    holder: PublicKey, principal: Principal, key: str, proof: str | None = None
+    holder: PublicKey | None, principal: Principal, key: str, proof: str | None = None
 ) -> delegation_pb2.EnrolRequest:
     """Return the message of a key to be enrolled, with that key's agreement where an agent asks."""
     return delegation_pb2.EnrolRequest(
-        jwk_json=holder.to_json().encode(),
+        jwk_json=b"" if holder is None else holder.to_json().encode(),
         principal=principal.id,
         kind=_KIND_TO[principal.kind],
         owner=principal.owner,
@@ -36,8 +36,8 @@ def enrol_to(
     )
 
 
-def enrol_from(message: delegation_pb2.EnrolRequest) -> tuple[PublicKey, Principal]:
-    """Return the key to be enrolled, and whose it is.
+def enrol_from(message: delegation_pb2.EnrolRequest) -> tuple[PublicKey | None, Principal]:
+    """Return the key to be enrolled, or None for the id itself, and whose it is.
 
     Raises:
         InvalidRequestError: a key, an id or a kind that is not accepted.
@@ -54,7 +54,7 @@ def enrol_from(message: delegation_pb2.EnrolRequest) -> tuple[PublicKey, Princip
         raise InvalidRequestError(f"the principal: {error.errors(include_input=False)[0]['msg']}") from None
     if message.trust_domain not in ("", principal.trust_domain):
         raise InvalidRequestError("the principal's id is of another trust domain")
-    return jwk_from(message.jwk_json), principal
+    return jwk_from(message.jwk_json) if message.jwk_json else None, principal
 
 
 def agreement_from(message: delegation_pb2.EnrolRequest) -> str | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from chain import proof
+from chain.base64url import b64encode
 from chain.caller import Caller, Role
 from chain.containment import Profile
 from chain.errors import DeniedError, ForbiddenError
@@ -356,7 +357,7 @@ def test_token_taken_for_a_proof(world: World) -> None:
 
 def test_certificate_that_nothing_proves(world: World) -> None:
     bound = root(limits={"classes": ["read"]})
-    for member in ({"x5t#S256": "abc"}, {"spiffe": "spiffe://example.org/a"}):
+    for member in ({"x5t#S256": b64encode(bytes(32))}, {"spiffe": "spiffe://example.org/a"}):
         both = [seal(bound | {"jti": "both", "cnf": bound["cnf"] | member})]
         world.denied(Reason.HOLDER_MISMATCH, 0, both, ALICE)
         alone = [seal(bound | {"jti": "alone", "cnf": member})]
@@ -366,6 +367,12 @@ def test_certificate_that_nothing_proves(world: World) -> None:
         world.refused(Reason.DELEGATOR_MISMATCH, 1, [*alone, seal(below, ALICE)])
         plain = root()
         world.refused(Reason.CLAIM_INVALID, 0, [seal(plain | {"cnf": plain["cnf"] | member})], ALICE)
-    for nobody in ({}, {"jwk": None}, None, "x", {"jwk": jwk(ALICE), "kid": "x"}):
+    odd = (
+        {"x5t#S256": "abc"},
+        {"x5t#S256": "=" * 43},
+        {"spiffe": "spiffe://example.org"},
+        {"spiffe": "spiffe://Example.org/a"},
+    )
+    for nobody in ({}, {"jwk": None}, None, "x", {"jwk": jwk(ALICE), "kid": "x"}, *odd):
         world.refused(Reason.CLAIM_INVALID, 0, [seal(root() | {"cnf": nobody})], ALICE)
     world.allowed([seal(bound)], ALICE)

@@ -10,6 +10,7 @@ import pytest
 
 from chain import mint, relief, remedy
 from chain.applied import apply
+from chain.base64url import b64encode
 from chain.beneath import extended
 from chain.counterfactual import smallest
 from chain.errors import InvalidTokenError
@@ -63,9 +64,9 @@ def afters(proposals: list[Proposal]) -> list[tuple[tuple[str, str], ...]]:
 
 
 def keyless() -> Denied:
-    """A chain whose last holder has no key of its own."""
+    """A chain whose last holder has no key of its own, and no name."""
     first = root(limits={"classes": ["act"]})
-    tokens = chain_of(lambda parent: child(parent, BOB, cnf={"spiffe": "spiffe://example.org/agent/2"}), first=first)
+    tokens = chain_of(lambda parent: child(parent, BOB, cnf={"x5t#S256": b64encode(bytes(32))}), first=first)
     return Denied(World(), tokens, BOB, facts={"proof": None})
 
 
