@@ -32,11 +32,14 @@ def source_of(
     if len(files) < len(settings.bundles):
         raise ConfigurationError("`identity.bundles` names a trust domain twice")
     if settings.workload_api is None:
+        if settings.spiffe_id is not None:
+            raise ConfigurationError("`identity.spiffe_id` chooses among SVIDs of a Workload API; none is configured")
         return FileSource(settings.svid_cert, settings.svid_key, files, clock, report=report)
     if settings.svid_cert is not None or settings.svid_key is not None:
         raise ConfigurationError("an SVID comes from `identity.workload_api` or from files, not from both")
     extra = FileSource(None, None, files, clock, report=report)  # first: what is wrong with files need not wait
-    return merged(WorkloadSource(settings.workload_api, clock, report=report), extra)
+    api = WorkloadSource(settings.workload_api, clock, spiffe_id=settings.spiffe_id, report=report)
+    return merged(api, extra)
 
 
 def merged(source: Source, extra: Source) -> Source:

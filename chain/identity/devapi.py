@@ -188,7 +188,8 @@ class DevWorkloadApi:
             raise ConfigurationError(f"socket `{path}`: more than {MAX_PATH} bytes; take a shorter directory")
         _private(directory)
         _clear(path)
-        server = grpc.server(ThreadPoolExecutor(STREAMS, thread_name_prefix="dev-identity"))
+        threads = ThreadPoolExecutor(STREAMS, thread_name_prefix="dev-identity")
+        server = grpc.server(threads, maximum_concurrent_rpcs=STREAMS)  # one more is refused, and does not hang
         servicer = _Servicer(self._authority, name, self._dns.get(name or "", ()), self._changed, self._pb)
         self._rpc.add_SpiffeWorkloadAPIServicer_to_server(servicer, server)
         try:

@@ -112,11 +112,7 @@ def _svid(certificates: list[x509.Certificate], private: object, stated: str | N
     name = id_of(leaf)
     if stated is not None and stated != name:
         raise ValueError("the certificate has another id than stated")
-    try:
-        if leaf.extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
-            raise ValueError("a CA's certificate is no leaf")
-    except x509.ExtensionNotFound:
-        pass
+    _require_leaf(leaf)
     if leaf.public_key() != private.public_key():
         raise ValueError("the private key is another certificate's")
     return Svid(
@@ -125,3 +121,18 @@ def _svid(certificates: list[x509.Certificate], private: object, stated: str | N
         key=private.private_bytes(_PEM, _PKCS8, _PLAIN),
         expires=leaf.not_valid_after_utc.timestamp(),
     )
+
+
+def _require_leaf(certificate: x509.Certificate) -> None:
+    """Refuse a certificate that may sign others, or no handshake (X509-SVID s4.1, s4.3)."""
+    try:
+        if certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
+            raise ValueError("a CA's certificate is no leaf")
+    except x509.ExtensionNotFound:
+        pass  # the same as `ca` false
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        raise ValueError("a leaf says what its key may do") from None
+    if usage.key_cert_sign or usage.crl_sign or not usage.digital_signature:
+        raise ValueError("a leaf's key signs handshakes, and neither certificates nor revocations")

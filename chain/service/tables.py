@@ -163,6 +163,9 @@ class IdentitySettings(Strict):
     """Where the server's own SVID and the bundles of trust domains come from."""
 
     workload_api: Text | None = Field(None, description="address of the SPIFFE Workload API, `unix:PATH`")
+    spiffe_id: Text | None = Field(
+        None, description="which SVID to take where the Workload API gives several; absent: the first"
+    )
     svid_cert: Path | None = Field(
         None, description="instead: PEM file, the server's X.509-SVID with its intermediates"
     )

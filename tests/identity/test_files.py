@@ -6,11 +6,14 @@ import json
 import os
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pydantic import ValidationError
 
@@ -20,6 +23,7 @@ from chain.identity.bundle import read
 from chain.identity.devapi import DevWorkloadApi
 from chain.identity.devca import DevAuthority
 from chain.identity.files import FileSource
+from chain.identity.own import from_pem
 from chain.service.tables import BundleSettings, IdentitySettings
 from tests.identity.conftest import ALICE, CHAIN, pem, spiffe_bundle
 
@@ -297,6 +301,58 @@ def test_settings_give_a_source(place: Place) -> None:
         source_of(IdentitySettings(bundles=(bundle, bundle)))
     with pytest.raises((ConfigurationError, ValidationError)):
         source_of(IdentitySettings(workload_api="unix:/none", svid_cert=place.cert, svid_key=place.key))
+
+
+def test_an_id_chooses_among_svids_of_a_workload_api_only(place: Place) -> None:
+    with pytest.raises((ConfigurationError, ValidationError), match="spiffe_id"):
+        source_of(IdentitySettings(spiffe_id=CHAIN, svid_cert=place.cert, svid_key=place.key))
+
+
+def leaf(usages: str | None, *names: str, ca: bool | None = False) -> tuple[bytes, bytes]:
+    """A certificate that differs from an SVID in what a case says."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name, now = x509.Name([]), datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+        .serial_number(1).not_valid_before(now - timedelta(minutes=1)).not_valid_after(now + timedelta(hours=1))
+    )  # fmt: skip
+    if names:
+        made = made.add_extension(x509.SubjectAlternativeName(map(x509.UniformResourceIdentifier, names)), False)
+    if ca is not None:
+        made = made.add_extension(x509.BasicConstraints(ca=ca, path_length=None), True)
+    if usages is not None:
+        every = (
+            "digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
+            "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
+        )  # fmt: skip
+        made = made.add_extension(x509.KeyUsage(**{one: one in usages.split() for one in every}), True)
+    signed = made.sign(key, hashes.SHA256())
+    return signed.public_bytes(Encoding.PEM), key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+NO_LEAF = {
+    "no usage": ((None, CHAIN), {}),
+    "signs certificates": (("digital_signature key_cert_sign", CHAIN), {}),
+    "signs revocations": (("digital_signature crl_sign", CHAIN), {}),
+    "signs no handshake": (("key_encipherment", CHAIN), {}),
+    "an authority": (("digital_signature", CHAIN), {"ca": True}),
+    "no id": (("digital_signature",), {}),
+    "two ids": (("digital_signature", CHAIN, ALICE), {}),
+    "no SPIFFE id": (("digital_signature", "https://dev.test/chain"), {}),
+    "an upper-case domain": (("digital_signature", "spiffe://Dev.test/chain"), {}),
+    "no path": (("digital_signature", "spiffe://dev.test"), {}),
+    "too long an id": (("digital_signature", "spiffe://dev.test/" + "a" * 2048), {}),
+}
+
+
+@pytest.mark.parametrize("case", NO_LEAF)
+def test_what_is_no_svid_is_refused(case: str) -> None:
+    assert len(NO_LEAF) == 11
+    given, extra = NO_LEAF[case]
+    with pytest.raises(ValueError, match=r"."):
+        from_pem(*leaf(*given, **extra))
+    for ca in (False, None):
+        assert from_pem(*leaf("digital_signature", CHAIN, ca=ca)).id == CHAIN
 
 
 def test_files_stand_beside_the_workload_api(place: Place, api: DevWorkloadApi) -> None:

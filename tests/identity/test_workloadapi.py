@@ -16,10 +16,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from spiffe._proto import workload_pb2 as pb
 from spiffe._proto import workload_pb2_grpc as rpc
 
+from chain.cli.identities import source_of
 from chain.errors import ConfigurationError, UnreachableError
 from chain.identity.devapi import DevWorkloadApi
 from chain.identity.devca import DevAuthority
 from chain.identity.workloadapi import WorkloadSource
+from chain.service.tables import IdentitySettings
 from tests.identity.conftest import ALICE, CHAIN, eventually
 
 
@@ -240,7 +242,8 @@ def test_one_of_several_svids_is_chosen_by_its_id(scripted: tuple[Scripted, Path
     both.svids.extend(said(authority, CHAIN).svids)
     servicer.svids = both
     for wanted, found in ((None, ALICE), (CHAIN, CHAIN)):
-        held = source(path, spiffe_id=wanted)
+        held = source_of(IdentitySettings(workload_api=f"unix:{path}", spiffe_id=wanted))
+        assert held is not None
         try:
             svid = held.current().svid
             assert svid is not None
