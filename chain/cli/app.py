@@ -52,6 +52,7 @@ _COMMANDS = {
     "inspect": "Explain a chain to a person: hops, what each narrowed, when it dies.",
     "status-list": "Print the list that tells verifiers who ask nobody which roots were revoked.",
     "keygen": "Make a private key in a file of its own.",
+    "keys": "Keep issuer keys: sealed under a passphrase.",
     "dev": "Try things on one machine: a development SPIFFE Workload API.",
     "credential": "Make a secret for a caller of the service, and the hash for its configuration.",
 }

@@ -8,7 +8,8 @@ from chain import bundles
 from chain.authority import Authority
 from chain.catalog import Catalogue
 from chain.errors import ChainError
-from chain.identity import keyfile
+from chain.identity import passphrase, sealed
+from chain.key import Signer
 from chain.ledger import Store
 from chain.policyload import prepare
 from chain.service.compose import compose
@@ -24,7 +25,7 @@ def authority(settings: ServeSettings) -> Authority:
         ConfigurationError: the settings are unsafe, or a file cannot be read.
         LedgerLockedError: another process owns the ledger.
     """
-    signer = None if settings.issuer_key is None else keyfile.load(settings.issuer_key)
+    signer = _signer(settings)
     store = _store(settings)
     try:
         return compose(settings, store, signer=signer, policy=policy_of(settings), steady=time.monotonic)
@@ -53,6 +54,12 @@ def overruled(settings: ServeSettings, held: Authority) -> str | None:
     files = policy_of(settings)
     configured = "" if files is None else prepare(files, Catalogue(), settings.labels).digest
     return None if configured == held.policies.digest else configured
+
+
+def _signer(settings: ServeSettings) -> Signer | None:
+    if settings.issuer_key is None:
+        return None
+    return sealed.load(settings.issuer_key, lambda: passphrase.need(settings.passphrase_file))
 
 
 def _store(settings: ServeSettings) -> Store:

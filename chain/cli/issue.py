@@ -10,11 +10,11 @@ import click
 
 from chain import mint, token
 from chain.anchor import TrustAnchor
-from chain.cli import options, remote
+from chain.cli import keys, options, remote
 from chain.cli.minting import print_minted
 from chain.cli.output import json_option
 from chain.errors import ConfigurationError
-from chain.identity import keyfile
+from chain.key import KeySigner
 from chain.order import Issue
 from chain.token import Verifier
 
@@ -23,6 +23,7 @@ from chain.token import Verifier
 @options.terms
 @options.root_facts
 @click.option("--key", type=click.Path(path_type=Path), metavar="KEYFILE", help="Offline: the issuer's key file.")
+@keys.passphrase_option
 @click.option("--issuer", metavar="URI", help="Offline: the issuer's name, `iss` in the token.")
 @click.option(
     "--home", metavar="URI", help="Offline: the authority that keeps the budgets and approvals of this chain."
@@ -33,6 +34,7 @@ def issue(
     terms: options.Terms,
     facts: options.RootFacts,
     key: Path | None,
+    passphrase_file: Path | None,
     issuer: str | None,
     home: str | None,
     where: remote.Where,
@@ -57,12 +59,12 @@ def issue(
     elif key is None or issuer is None:
         raise ConfigurationError("issuing offline needs --key and --issuer; else give --server or --ledger")
     else:
-        print_minted([_signed(order, terms.seconds, key, issuer, home)], None, as_json=as_json)
+        signer = keys.signer(key, passphrase_file)
+        print_minted([_signed(order, terms.seconds, signer, issuer, home)], None, as_json=as_json)
 
 
-def _signed(order: Issue, lifetime: int, key: Path, issuer: str, home: str | None) -> str:
+def _signed(order: Issue, lifetime: int, signer: KeySigner, issuer: str, home: str | None) -> str:
     """Sign a root, and verify it as any stranger would before it is handed out."""
-    signer = keyfile.load(key)
     now = time.time()
     claims = order.claims(
         issuer=issuer,

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from chain.cli import harden
 from chain.cli.composition import authority, overruled
 from chain.cli.output import json_option, print_json
 from chain.errors import ChainError
@@ -28,6 +29,7 @@ def serve(arguments: tuple[str, ...], *, as_json: bool) -> None:  # noqa: ARG001
     Once it answers, one JSON line on stdout says where; the log goes to stderr. What is unsafe is refused before
     anything is answered, with exit code 2.
     """
+    harden.keep_memory()
     settings = load(arguments)
     held = authority(settings)
     try:

@@ -102,39 +102,56 @@ def load(path: Path) -> KeySigner:
     Raises:
         ConfigurationError: no such file, readable by others, or not a private JWK of an accepted type.
     """
-    data = read_private(path)
+    return parse(path, read_private(path))[1]
+
+
+def parse(path: Path, data: bytes) -> tuple[PrivateJwk, KeySigner]:
+    """Return the key that a file holds in the clear, and what signs with it.
+
+    Args:
+        path: of the file, for the message.
+        data: its bytes.
+
+    Raises:
+        ConfigurationError: not a private JWK of an accepted type.
+    """
     try:
         private = _decode(data)
         jcs.refuse_duplicates(data)
-        return private.signer()
+        return private, private.signer()
     except ValueError as error:
         raise ConfigurationError(f"key file `{path}`: not a private key that is accepted: {error}") from None
 
 
-def read_private(path: Path) -> bytes:
-    """Return what stands in a file that its owner alone may use.
+def read_private(path: Path, what: str = "key file", others: int = _OTHERS) -> bytes:
+    """Return the bytes of a file that only its owner may use.
+
+    Args:
+        path: of a regular file of at most `MAX_FILE` bytes.
+        what: it is, for the message.
+        others: the bits of its mode that must not be set.
 
     Raises:
-        ConfigurationError: no such file, no regular file, longer than `MAX_FILE`, or others may use it.
+        ConfigurationError: no such file, readable by others, or too large.
     """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a FIFO in its place must not hang
         with os.fdopen(handle, "rb") as file:
-            _require_private(path, os.fstat(file.fileno()))
+            _require_private(path, os.fstat(file.fileno()), what, others)
             data = file.read(MAX_FILE + 1)
     except OSError as error:
-        raise ConfigurationError(f"key file `{path}`: {_why(error)}") from None
+        raise ConfigurationError(f"{what} `{path}`: {_why(error)}") from None
     if len(data) > MAX_FILE:
-        raise ConfigurationError(f"key file `{path}`: more than {MAX_FILE} bytes")
+        raise ConfigurationError(f"{what} `{path}`: more than {MAX_FILE} bytes")
     return data
 
 
-def _require_private(path: Path, status: os.stat_result) -> None:
+def _require_private(path: Path, status: os.stat_result, what: str, others: int) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise ConfigurationError(f"key file `{path}`: not a regular file")
-    if status.st_mode & _OTHERS:
+        raise ConfigurationError(f"{what} `{path}`: not a regular file")
+    if status.st_mode & others:
         mode = stat.S_IMODE(status.st_mode)
-        raise ConfigurationError(f"key file `{path}`: others may use it (mode {mode:04o}); make it 0600")
+        raise ConfigurationError(f"{what} `{path}`: others may use it (mode {mode:04o}); make it 0600")
 
 
 def _p256(secret: bytes) -> ec.EllipticCurvePrivateKey:

@@ -104,6 +104,8 @@ def _trust(settings: ServeSettings) -> Iterator[str]:
     yield from _signals(settings)
     if (settings.issuer is None) != (settings.issuer_key is None):
         yield "`issuer` and `issuer_key` go together"
+    if settings.passphrase_file is not None and settings.issuer_key is None:
+        yield "`passphrase_file` is given, and there is no `issuer_key` that it could open"
     if len(set(settings.labels)) != len(settings.labels):
         yield "a label stands twice"
     if settings.default_lifetime > settings.max_lifetime:
@@ -159,6 +161,8 @@ def _files(settings: ServeSettings) -> Iterator[str]:
     for key in (settings.tls_key, settings.issuer_key):
         if key is not None:
             yield from _private(key, "key file")
+    if settings.passphrase_file is not None:
+        yield from _private(settings.passphrase_file, "passphrase file")
     for plain in (settings.tls_cert, settings.catalogue):
         if plain is not None and not plain.is_file():
             yield f"no file `{plain}`"

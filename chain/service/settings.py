@@ -74,7 +74,8 @@ class ServeSettings(BaseSettings):
     all_synced: bool = Field(default=False, description="let read decisions, too, survive power loss before the answer")
     audience: Text = Field(description="this authority's own audience: `aat_aud` of proofs for Delegate and Revoke")
     issuer: Text | None = Field(None, description="URI of the issuer of the roots that are made here")
-    issuer_key: Path | None = Field(None, description="file with the issuer's private JWK, mode 0600")
+    issuer_key: Path | None = Field(None, description="file with the issuer's private JWK, plain or sealed, mode 0600")
+    passphrase_file: Path | None = Field(None, description="file with the passphrase of a sealed key, mode 0600")
     anchors: tuple[AnchorSettings, ...] = Field((), description="keys that roots may be signed with")
     policy: Literal["default", "none"] | Path = Field(
         "default",
