@@ -227,6 +227,7 @@ TABLE = [
     ),
     Row("demo", lambda p: ["demo"], 0, {}),
     Row("demo in a full folder", lambda p: ["demo", "--keep", p.folder], 2, {"error": "request_invalid"}),
+    Row("keys show nothing", lambda p: ["keys", "show", p.folder / "none.key"], 2, {"error": "request_invalid"}),
     Row(
         "dev identity of another domain",
         lambda p: ["dev", "identity", p.folder / "ids", "--trust-domain", "dev.test", "spiffe://other.test/a"],

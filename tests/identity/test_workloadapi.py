@@ -311,3 +311,14 @@ def test_no_jwt_svid_is_said(scripted: tuple[Scripted, Path], authority: DevAuth
             held.fetch_jwt_svid("https://chain.example")
     finally:
         held.close()
+
+
+def test_a_lost_agent_gives_no_jwt_svid(api: DevWorkloadApi) -> None:
+    held = source(api.sockets[ALICE])
+    try:
+        assert held.fetch_jwt_svid("https://chain.example")
+        api.stop()
+        with pytest.raises(UnreachableError, match="nobody answers"):
+            held.fetch_jwt_svid("https://chain.example", deadline=0.5)
+    finally:
+        held.close()
