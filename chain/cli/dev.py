@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import time
@@ -15,6 +16,7 @@ from chain.identity.devapi import DevWorkloadApi
 from chain.identity.devca import DevAuthority
 from chain.principal import parse_id
 
+_DNS = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*")
 _STOP = {signal.SIGTERM, signal.SIGINT}
 
 
@@ -57,6 +59,8 @@ def identity(
         authority = DevAuthority(trust_domain, time.time, ttl)
         ids = [_full(name, trust_domain) for name in (*names, *servers)]
         serving = dict.fromkeys(ids[len(names) :], dns)
+        if bad := [one for one in dns if not _DNS.fullmatch(one)]:
+            raise ValueError(f"`{bad[0]}` is no DNS name")
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
     api = DevWorkloadApi(authority, [*dict.fromkeys(ids), *([None] if nobody else [])], serving)

@@ -159,6 +159,7 @@ def test_a_socket_in_use_is_not_taken_over(api: DevWorkloadApi, authority: DevAu
         (("--trust-domain", "dev.test", "a/../b"), "segment"),
         (("--trust-domain", "dev.test"), "ID"),
         (("a",), "--trust-domain"),
+        (("--trust-domain", "dev.test", "--dns", "bad name", "a"), "no DNS name"),
     ],
 )
 def test_wrong_usage_ends_with_2(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None:
