@@ -59,10 +59,10 @@ def identity(
         authority = DevAuthority(trust_domain, time.time, ttl)
         ids = [_full(name, trust_domain) for name in (*names, *servers)]
         serving = dict.fromkeys(ids[len(names) :], dns)
-        if bad := [one for one in dns if not _DNS.fullmatch(one)]:
-            raise ValueError(f"`{bad[0]}` is no DNS name")
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
+    if bad := [one for one in dns if not _DNS.fullmatch(one)]:
+        raise ConfigurationError(f"`{bad[0]}` is no DNS name")
     api = DevWorkloadApi(authority, [*dict.fromkeys(ids), *([None] if nobody else [])], serving)
     signal.pthread_sigmask(signal.SIG_BLOCK, {*_STOP, signal.SIGHUP})  # before any thread: all of them inherit it
     api.start(directory)
