@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import time
 
+from msgspec import to_builtins
+
 from chain import bundles
 from chain.authority import Authority
 from chain.catalog import Catalogue
-from chain.errors import ChainError
-from chain.identity import passphrase, sealed
+from chain.errors import ChainError, ConfigurationError
+from chain.identity import keyring, passphrase, sealed
 from chain.key import Signer
+from chain.keyring import VERIFIES
 from chain.ledger import Store
 from chain.policyload import prepare
-from chain.service.compose import compose
+from chain.service.compose import anchor_of, compose
 from chain.service.settings import ServeSettings
+from chain.service.tables import AnchorSettings
 from chain.store.memory import MemoryStore
 from chain.store.sqlite import SqliteStore
 
@@ -26,6 +30,7 @@ def authority(settings: ServeSettings) -> Authority:
         LedgerLockedError: another process owns the ledger.
     """
     signer = _signer(settings)
+    settings = _anchored(settings)
     store = _store(settings)
     try:
         return compose(settings, store, signer=signer, policy=policy_of(settings), steady=time.monotonic)
@@ -57,9 +62,23 @@ def overruled(settings: ServeSettings, held: Authority) -> str | None:
 
 
 def _signer(settings: ServeSettings) -> Signer | None:
+    if settings.key_ring is not None:
+        return keyring.signer(settings.key_ring, lambda: passphrase.need(settings.passphrase_file))
     if settings.issuer_key is None:
         return None
     return sealed.load(settings.issuer_key, lambda: passphrase.need(settings.passphrase_file))
+
+
+def _anchored(settings: ServeSettings) -> ServeSettings:
+    """Return the settings with an anchor for each key of the ring that verifies, bound to the issuer."""
+    if settings.key_ring is None:
+        return settings
+    ring = keyring.load(settings.key_ring)
+    refused = {name for name, held in ring.held.items() if held.state not in VERIFIES}
+    if any(anchor_of(anchor).key.thumbprint in refused for anchor in settings.anchors):
+        raise ConfigurationError("an anchor names a key that the ring does not let verify")
+    own = [AnchorSettings(jwk=to_builtins(key.jwk), iss=settings.issuer) for key in ring.verifying]
+    return settings.model_copy(update={"anchors": (*settings.anchors, *own)})
 
 
 def _store(settings: ServeSettings) -> Store:

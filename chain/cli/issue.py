@@ -10,7 +10,7 @@ import click
 
 from chain import mint, token
 from chain.anchor import TrustAnchor
-from chain.cli import keys, options, remote
+from chain.cli import options, passing, remote
 from chain.cli.minting import print_minted
 from chain.cli.output import json_option
 from chain.errors import ConfigurationError
@@ -23,7 +23,7 @@ from chain.token import Verifier
 @options.terms
 @options.root_facts
 @click.option("--key", type=click.Path(path_type=Path), metavar="KEYFILE", help="Offline: the issuer's key file.")
-@keys.passphrase_option
+@passing.passphrase_option
 @click.option("--issuer", metavar="URI", help="Offline: the issuer's name, `iss` in the token.")
 @click.option(
     "--home", metavar="URI", help="Offline: the authority that keeps the budgets and approvals of this chain."
@@ -59,7 +59,7 @@ def issue(
     elif key is None or issuer is None:
         raise ConfigurationError("issuing offline needs --key and --issuer; else give --server or --ledger")
     else:
-        signer = keys.signer(key, passphrase_file)
+        signer = passing.signer(key, passphrase_file)
         print_minted([_signed(order, terms.seconds, signer, issuer, home)], None, as_json=as_json)
 
 

@@ -207,13 +207,22 @@ def save(path: Path, sealed: Sealed) -> None:
             os.link(name, path)  # unlike a rename, never over another
         finally:
             Path(name).unlink()
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)
     except OSError as error:
         raise ConfigurationError(f"key file `{path}`: {error.strerror or type(error).__name__}") from None
+
+
+def sync_folder(folder: Path) -> None:
+    """Make durable which files a directory names.
+
+    Raises:
+        OSError: it cannot.
+    """
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _derive(passphrase: bytes, salt: bytes, cost: Cost) -> bytes:

@@ -70,7 +70,7 @@ def compose(
         ConfigurationError: the settings are unsafe, or a file of theirs cannot be used.
     """
     require_safe(settings)
-    verifier = Verifier(map(_anchor, settings.anchors), Rules(Profile(settings.profile), settings.labels))
+    verifier = Verifier(map(anchor_of, settings.anchors), Rules(Profile(settings.profile), settings.labels))
     authority = Authority(
         store,
         verifier,
@@ -137,7 +137,12 @@ def _caller(caller: CallerSettings, *, channel: bool) -> Caller:
     return Caller(caller.name, caller.roles, caller.audience, holder, channel and holder is not None)
 
 
-def _anchor(anchor: AnchorSettings) -> TrustAnchor:
+def anchor_of(anchor: AnchorSettings) -> TrustAnchor:
+    """Return a trust anchor as its settings describe it.
+
+    Raises:
+        ConfigurationError: its key cannot be read.
+    """
     ceiling = anchor.ceiling
     return TrustAnchor(
         _key(anchor.jwk, anchor.jwk_file, "trust anchor"),

@@ -93,7 +93,7 @@ def _loopback(host: str) -> bool:
 
 
 def _trust(settings: ServeSettings) -> Iterator[str]:
-    if not settings.anchors:
+    if not settings.anchors and settings.key_ring is None:
         yield "no trust anchor: every chain would be refused"
     for number, anchor in enumerate(settings.anchors):
         if (anchor.jwk is None) == (anchor.jwk_file is None):
@@ -102,14 +102,21 @@ def _trust(settings: ServeSettings) -> Iterator[str]:
         if (agent.jwk is None) == (agent.jwk_file is None):
             yield f"agent {number} needs `jwk` or `jwk_file`"
     yield from _signals(settings)
-    if (settings.issuer is None) != (settings.issuer_key is None):
-        yield "`issuer` and `issuer_key` go together"
-    if settings.passphrase_file is not None and settings.issuer_key is None:
-        yield "`passphrase_file` is given, and there is no `issuer_key` that it could open"
+    yield from _issuer(settings)
     if len(set(settings.labels)) != len(settings.labels):
         yield "a label stands twice"
     if settings.default_lifetime > settings.max_lifetime:
         yield "`default_lifetime` is above `max_lifetime`"
+
+
+def _issuer(settings: ServeSettings) -> Iterator[str]:
+    keyless = settings.issuer_key is None and settings.key_ring is None
+    if (settings.issuer is None) != keyless:
+        yield "`issuer` and `issuer_key` go together, or `issuer` and `key_ring`"
+    if settings.issuer_key is not None and settings.key_ring is not None:
+        yield "`issuer_key` and `key_ring` are two ways to hold the issuer's key; give one of them"
+    if settings.passphrase_file is not None and keyless:
+        yield "`passphrase_file` is given, and there is no key that it could open"
 
 
 def _signals(settings: ServeSettings) -> Iterator[str]:
