@@ -6,10 +6,8 @@ prove is absent: a bearer token names a workload and proves no key.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-
-from chain.jcs import Json
+from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +33,20 @@ class Workload:
         return self.certificate is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Person:
-    """A person who was authenticated by an OpenID provider.
+class Tls(NamedTuple):
+    """What a listener shows, and whom it lets shake hands; who a peer is, is asked of the channel.
 
     Attributes:
-        issuer: `iss` of the token.
-        subject: `sub`: unique within the issuer, never reused (OpenID Connect Core s2).
-        until: seconds since the epoch when the credential ends.
-        claims: all of the token's.
+        key: PEM, the private key.
+        chain: PEM, the server's own certificates, the leaf first.
+        roots: PEM, every authority of every trust domain.
+        version: another one where any of them changed.
     """
 
-    issuer: str
-    subject: str
-    until: float
-    claims: Mapping[str, Json] = field(default_factory=dict, repr=False)
+    key: bytes
+    chain: bytes
+    roots: bytes
+    version: int
+
+    def __repr__(self) -> str:
+        return f"Tls(version={self.version})"

@@ -13,8 +13,10 @@ import click
 
 from chain.cli import harden
 from chain.cli.composition import authority, overruled
+from chain.cli.identities import source_of
 from chain.cli.output import json_option, print_json
 from chain.errors import ChainError
+from chain.identity.tls import Channels
 from chain.service.calllog import CallLog
 from chain.service.server import ChainServer
 from chain.service.settings import load
@@ -31,21 +33,26 @@ def serve(arguments: tuple[str, ...], *, as_json: bool) -> None:  # noqa: ARG001
     """
     harden.keep_memory()
     settings = load(arguments)
+    log = CallLog(sys.stderr, time.time, settings.log_level)
     held = authority(settings)
     try:
         configured = overruled(settings, held)
+        source = source_of(settings.identity, lambda said: log.event("identity", "warning", said=said))
+        workloads = None if source is None else Channels(source, time.time)
     except ChainError:
         held.close()
         raise
     if configured is not None:  # the ledger's own word counts; an operator changes it with `chain policy activate`
-        log = CallLog(sys.stderr, time.time, settings.log_level)
         log.event("policy of the ledger kept", "warning", active=held.policies.digest, configured=configured)
-    _run(ChainServer(held, settings).run(ready=_announce))
+    _run(ChainServer(held, settings, workloads=workloads).run(ready=_announce))
+    if source is not None:
+        source.close()
 
 
 def _announce(running: ChainServer) -> None:
     sockets = {name: str(path) for name, path in running.sockets.items()}
-    print_json({"serving": running.address, "sockets": sockets})
+    mtls = {"mtls": running.mtls_address} if running.mtls_address else {}
+    print_json({"serving": running.address, **mtls, "sockets": sockets})
     sys.stdout.flush()
 
 

@@ -39,6 +39,9 @@ from chain.token import Rules, Verifier
 _CONFIGURATION = Caller(name="configuration", roles=frozenset({Role.OPERATOR}))
 """Who enrols the agents that the configuration lists."""
 
+MANY = 64
+"""Callers that one pattern of SPIFFE ids is taken for."""
+
 SHADOWS = {
     "policy": frozenset({Reason.POLICY_DENIED}),
     "class": frozenset({Reason.CLASS_NOT_GRANTED}),
@@ -105,7 +108,9 @@ def compose(
     known = {row.thumbprint: Principal.model_validate_json(row.body) for row in store.enrolments()}
     for agent in settings.agents:
         key, principal = _agent(agent)
-        if known.get(key.thumbprint) != principal:  # a restart does not write them again
+        if (
+            known.get(principal.id if key is None else key.thumbprint) != principal
+        ):  # a restart does not write them again
             authority.enrol(_CONFIGURATION, key, principal)
     return authority
 
@@ -130,11 +135,23 @@ def socketed(settings: ServeSettings) -> list[Identity]:
     return [Identity(_caller(caller, channel=True)) for caller in settings.callers if caller.socket]
 
 
+def workers(settings: ServeSettings) -> list[tuple[str, Caller]]:
+    """Return the callers that are known by a SPIFFE id, each with its pattern."""
+    return [(row.spiffe, _caller(row, channel=True)) for row in settings.callers if row.spiffe is not None]
+
+
+def expected(settings: ServeSettings) -> int:
+    """Return for how many callers there must be room to take authority away: a pattern stands for many."""
+    patterns = sum(row.spiffe is not None and row.spiffe.endswith("*") for row in settings.callers)
+    return len(settings.callers) + MANY * patterns
+
+
 def _caller(caller: CallerSettings, *, channel: bool) -> Caller:
     holder = caller.thumbprint
     if caller.jwk is not None or caller.jwk_file is not None:
         holder = _key(caller.jwk, caller.jwk_file, f"caller `{caller.name}`").thumbprint
-    return Caller(caller.name, caller.roles, caller.audience, holder, channel and holder is not None)
+    proven = channel and holder is not None
+    return Caller(caller.name, caller.roles, caller.audience, holder, proven, vouches=caller.vouches)
 
 
 def anchor_of(anchor: AnchorSettings) -> TrustAnchor:
@@ -160,8 +177,8 @@ def _transmitters(signals: Sequence[SignalSettings]) -> list[Transmitter]:
     return [Transmitter(iss, tuple(keys[iss]), one.may, one.trust_domains) for iss, one in told.items()]
 
 
-def _agent(agent: AgentSettings) -> tuple[PublicKey, Principal]:
-    key = _key(agent.jwk, agent.jwk_file, f"agent `{agent.id}`")
+def _agent(agent: AgentSettings) -> tuple[PublicKey | None, Principal]:
+    key = None if agent.svid else _key(agent.jwk, agent.jwk_file, f"agent `{agent.id}`")
     try:
         return key, Principal(id=agent.id, kind=agent.kind, owner=agent.owner, under=agent.under)
     except ValidationError as error:

@@ -34,17 +34,21 @@ class Identity:
     Attributes:
         caller: what it may do.
         until: seconds since the epoch when the credential ends; None for one that does not.
+        again: raises where the credential is no good any more, for one that may fall before its end.
     """
 
     caller: Caller
     until: float | None = None
+    again: Callable[[], None] | None = None
 
     def require_valid(self, now: float) -> None:
         """Return while the credential is valid.
 
         Raises:
-            UnauthenticatedError: it ended.
+            UnauthenticatedError: it ended, or fell.
         """
+        if self.again is not None:
+            self.again()
         if self.until is not None and now >= self.until:
             raise UnauthenticatedError("the credential has ended")
 
@@ -70,7 +74,7 @@ class Credentials:
         self._known = tuple(known)
         self._clock = clock
 
-    def identify(self, metadata: Mapping[str, str | bytes]) -> Identity:
+    def identify(self, metadata: Mapping[str, str | bytes], _context: object = None) -> Identity:
         """Return whom a call's `authorization` metadata speaks for.
 
         Raises:

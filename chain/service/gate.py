@@ -48,7 +48,7 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 R = TypeVar("R")
 
 Decode: TypeAlias = Callable[[bytes], Message]
-Authenticate: TypeAlias = Callable[[Mapping[str, str | bytes]], Identity]
+Authenticate: TypeAlias = Callable[[Mapping[str, str | bytes], Context], Identity]
 
 
 class Call:
@@ -130,7 +130,7 @@ class Gate:
         """Prepare a gate.
 
         Args:
-            authenticate: metadata -> who is calling; raises `UnauthenticatedError`.
+            authenticate: metadata and gRPC's context -> who is calling; raises `UnauthenticatedError`.
             log: takes a line for each call.
             clock: seconds since the epoch.
             new_id: makes request ids.
@@ -235,7 +235,7 @@ class Gate:
         code = "CANCELLED"
         try:
             patience = bounds.stream_idle if kind is Kind.STREAM else MESSAGE_PATIENCE
-            call = Call(self._authenticate(metadata), context, decode, bounds.waiting, patience)
+            call = Call(self._authenticate(metadata, context), context, decode, bounds.waiting, patience)
             if not any_role:
                 call.caller.require(name)
             bounds.room.enter(call.caller.name, kind)

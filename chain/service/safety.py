@@ -16,6 +16,7 @@ from pathlib import Path
 
 from chain.caller import ALLOWED, Role
 from chain.errors import ConfigurationError
+from chain.principal import require_pattern
 from chain.service.settings import ServeSettings
 from chain.service.tables import CallerSettings
 
@@ -72,8 +73,9 @@ def _listening(settings: ServeSettings) -> Iterator[str]:
     if (settings.tls_cert is None) != (settings.tls_key is None):
         missing = "key" if settings.tls_key is None else "certificate"
         yield f"TLS needs a certificate and its key, and the {missing} is missing"
+    yield from _mutual(settings)
     if not settings.listen:
-        if not any(caller.socket for caller in settings.callers):
+        if not settings.mtls_listen and not any(caller.socket for caller in settings.callers):
             yield "nothing to listen on: no address, and no caller has a socket"
         return
     try:
@@ -83,6 +85,34 @@ def _listening(settings: ServeSettings) -> Iterator[str]:
         return
     if settings.tls_cert is None and not _loopback(host):
         yield f"`{host}` is not a loopback address, and without TLS secrets would cross the network in the clear"
+
+
+def _mutual(settings: ServeSettings) -> Iterator[str]:
+    """Yield what is wrong with the listener for workloads, and with who is known by a SPIFFE id."""
+    named = Counter(caller.spiffe for caller in settings.callers if caller.spiffe is not None)
+    for pattern, times in named.items():
+        if times > 1:
+            yield f"`{pattern}` stands for {times} callers"
+        yield from _pattern(pattern)
+    if not settings.mtls_listen:
+        if named or settings.identity is not None:
+            yield "SPIFFE ids are proven on `mtls_listen`, and that names no address"
+        return
+    if settings.identity is None:
+        yield "`mtls_listen` needs `identity`: where the server's own SVID comes from"
+    if not named:
+        yield "`mtls_listen` lets nobody in: no caller has a `spiffe` id"
+    try:
+        split_address(settings.mtls_listen)
+    except ConfigurationError as error:
+        yield f"`mtls_listen`: {error.detail}"
+
+
+def _pattern(pattern: str) -> Iterator[str]:
+    try:
+        require_pattern(pattern)
+    except ValueError as error:
+        yield f"`{pattern}`: {error}"
 
 
 def _loopback(host: str) -> bool:
@@ -99,8 +129,8 @@ def _trust(settings: ServeSettings) -> Iterator[str]:
         if (anchor.jwk is None) == (anchor.jwk_file is None):
             yield f"anchor {number} needs `jwk` or `jwk_file`"
     for number, agent in enumerate(settings.agents):
-        if (agent.jwk is None) == (agent.jwk_file is None):
-            yield f"agent {number} needs `jwk` or `jwk_file`"
+        if (agent.jwk is not None) + (agent.jwk_file is not None) + agent.svid != 1:
+            yield f"agent {number} needs one of `jwk`, `jwk_file` and `svid`"
     yield from _signals(settings)
     yield from _issuer(settings)
     if len(set(settings.labels)) != len(settings.labels):
@@ -149,8 +179,8 @@ def _callers(settings: ServeSettings) -> Iterator[str]:
 
 def _caller(caller: CallerSettings) -> Iterator[str]:
     name = caller.name
-    if not caller.credentials and not caller.socket:
-        yield f"caller `{name}` has neither a credential nor a socket"
+    if not caller.credentials and not caller.socket and caller.spiffe is None:
+        yield f"caller `{name}` has neither a credential, a socket nor a SPIFFE id"
     if caller.audience is None and not ALLOWED["Check"].isdisjoint(caller.roles):
         yield f"caller `{name}` may check and has no audience: a proof made for another would be taken from it"
     keys = [key for key in (caller.jwk, caller.jwk_file, caller.thumbprint) if key is not None]
@@ -158,6 +188,12 @@ def _caller(caller: CallerSettings) -> Iterator[str]:
         yield f"caller `{name}` has more than one of `jwk`, `jwk_file` and `thumbprint`"
     if keys and caller.roles.isdisjoint({Role.AGENT, Role.APPROVER}):
         yield f"caller `{name}` has a key of its own and is no agent and no approver"
+    if caller.vouches and Role.ENFORCEMENT_POINT not in caller.roles:
+        yield f"caller `{name}` vouches for others and is no enforcement point"
+    for pattern in caller.vouches:
+        yield from _pattern(pattern)
+    if keys and caller.spiffe is not None and caller.spiffe.endswith("*"):
+        yield f"caller `{name}` has one key and stands for many SPIFFE ids"
     if caller.uid is not None and not caller.socket:
         yield f"caller `{name}` has a `uid` and no socket that could be given to it"
     if caller.socket and Role.AGENT in caller.roles and not keys:

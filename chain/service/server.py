@@ -27,8 +27,9 @@ from chain.authority import Authority
 from chain.errors import ConfigurationError, StoreError
 from chain.service.approval import ApprovalMethods
 from chain.service.authorization import Authorization
+from chain.service.callers import Callers, Workloads, by_channel
 from chain.service.calllog import CallLog
-from chain.service.compose import bearers, socketed
+from chain.service.compose import bearers, expected, socketed, workers
 from chain.service.control import ControlMethods
 from chain.service.credentials import Credentials, Identity
 from chain.service.delegation import DelegationMethods
@@ -36,6 +37,7 @@ from chain.service.gate import Authenticate, Bounds, Call, Context, Gate
 from chain.service.health import DESCRIPTOR as HEALTH
 from chain.service.health import OPEN, Health
 from chain.service.info import VERSION, Info
+from chain.service.mutual import mutual
 from chain.service.policy import PolicyMethods
 from chain.service.room import Limit, Room
 from chain.service.safety import require_pair, require_safe, split_address
@@ -74,6 +76,7 @@ class ChainServer:
 
     Attributes:
         address: host:port once started; empty where there is no network listener.
+        mtls_address: the same of the listener for workloads with an X.509-SVID.
         sockets: path of each caller's own socket, by name.
     """
 
@@ -84,6 +87,7 @@ class ChainServer:
         *,
         log: TextIO = sys.stderr,
         clock: Callable[[], float] = time.time,
+        workloads: Workloads | None = None,
     ) -> None:
         """Prepare to serve.
 
@@ -92,12 +96,17 @@ class ChainServer:
             settings: what the server was told.
             log: takes one line of JSON for each call.
             clock: seconds since the epoch.
+            workloads: with `mtls_listen`, the server's own identity and those of its peers.
 
         Raises:
             ConfigurationError: the settings are unsafe.
         """
         require_safe(settings)
+        if settings.mtls_listen and workloads is None:
+            raise ConfigurationError("`mtls_listen` needs somebody who knows the workloads")
         self.address = ""
+        self.mtls_address = ""
+        self._workloads = workloads
         self.sockets: dict[str, Path] = {}
         self._authority = authority
         self._settings = settings
@@ -105,7 +114,7 @@ class ChainServer:
         self._log = CallLog(log, clock, settings.log_level)
         self._health = Health(("", *(descriptor.full_name for descriptor in SERVICES)))
         calls = Limit(settings.max_calls_per_caller, settings.max_concurrent_rpcs)
-        room = Room(calls, settings.max_streams_per_caller, len(settings.callers))
+        room = Room(calls, settings.max_streams_per_caller, expected(settings))
         self._bounds = Bounds(room, Waiting(clock), Waiting(clock), settings.stream_idle)
         delegation = DelegationMethods(authority, clock)
         policy = PolicyMethods(authority)
@@ -136,6 +145,8 @@ class ChainServer:
         try:
             if self._settings.listen:
                 await self._listen()
+            if self._workloads is not None and self._settings.mtls_listen:
+                await self._listen_mtls(self._workloads)
             for identity in socketed(self._settings):
                 await self._open_socket(identity)
         except ConfigurationError:
@@ -144,7 +155,7 @@ class ChainServer:
         self._health.set(serving=True)
         self._rounds = asyncio.create_task(self._go_round())
         named = [str(path) for path in self.sockets.values()]
-        self._log.event("serving", address=self.address, sockets=named, version=VERSION)
+        self._log.event("serving", address=self.address, mtls=self.mtls_address, sockets=named, version=VERSION)
 
     async def stop(self, grace: float | None = None) -> None:
         """End in order: health says so, streams end, calls have `grace` seconds, the ledger is closed.
@@ -200,16 +211,29 @@ class ChainServer:
         self._ending.set()
 
     async def _listen(self) -> None:
-        host, port = split_address(self._settings.listen)
+        identify = Credentials(bearers(self._settings), self._clock).identify
+        self.address = await self._bound(self._settings.listen, identify, self._bind)
+
+    async def _listen_mtls(self, workloads: Workloads) -> None:
+        identify = by_channel(workloads, Callers(workers(self._settings)))
+        credentials = mutual(workloads)
+
+        def bind(server: grpc.aio.Server, address: str) -> int:
+            return server.add_secure_port(address, credentials)
+
+        self.mtls_address = await self._bound(self._settings.mtls_listen, identify, bind)
+
+    async def _bound(self, listen: str, identify: Authenticate, bind: Callable[[grpc.aio.Server, str], int]) -> str:
+        host, port = split_address(listen)
         name = f"[{host}]" if ":" in host else host
-        server = self._server(Credentials(bearers(self._settings), self._clock).identify)
+        server = self._server(identify)
         try:
-            bound = self._bind(server, f"{name}:{port}")
+            bound = bind(server, f"{name}:{port}")
         except RuntimeError:  # all that grpc says of a port that is taken
-            raise ConfigurationError(f"`{self._settings.listen}` cannot be bound: it is in use or not ours") from None
+            raise ConfigurationError(f"`{listen}` cannot be bound: it is in use or not ours") from None
         self._servers.append(server)
         await server.start()
-        self.address = f"{name}:{bound}"
+        return f"{name}:{bound}"
 
     def _bind(self, server: grpc.aio.Server, address: str) -> int:
         cert, key = self._settings.tls_cert, self._settings.tls_key
@@ -221,7 +245,7 @@ class ChainServer:
 
     async def _open_socket(self, identity: Identity) -> None:
         name = identity.caller.name
-        server = self._server(lambda _metadata: identity)
+        server = self._server(lambda _metadata, _context: identity)
         path = await asyncio.to_thread(open_socket, self._settings, name, server.add_insecure_port)
         self.sockets[name] = path
         self._servers.append(server)

@@ -66,15 +66,6 @@ class CredentialSettings(Strict):
         return {"sha256": value} if isinstance(value, str) else value
 
 
-class ClaimSettings(Strict):
-    """Whose OpenID tokens speak for a caller."""
-
-    issuer: Text = Field(description="`iss` of the tokens; one of `oidc`")
-    claims: dict[str, tuple[str, ...]] = Field(
-        min_length=1, description="claim -> values of which the token must have one; every claim must hold"
-    )
-
-
 class CallerSettings(Keyed):
     """Somebody who may call, and what for."""
 
@@ -89,7 +80,9 @@ class CallerSettings(Keyed):
     spiffe: str | None = Field(
         None, description="SPIFFE id whose SVIDs speak for it; at its end `/*` is one segment, `/**` any number"
     )
-    oidc: ClaimSettings | None = Field(None, description="whose OpenID tokens speak for it")
+    vouches: tuple[str, ...] = Field(
+        (), description="of an enforcement point: SPIFFE ids, as `spiffe`, of holders that it authenticates by itself"
+    )
     uid: int | None = Field(None, ge=0, description="the user that gets the socket; without it, the server's own")
 
 
@@ -99,6 +92,7 @@ class AgentSettings(Keyed):
     id: str = Field(description="SPIFFE-style id")
     kind: Kind = Field("agent", description="human, agent or service")
     owner: str = Field(description="accountable person or team")
+    svid: bool = Field(default=False, description="instead of a key: enrol the id itself, for which its SVID speaks")
     under: str | None = Field(None, description="thumbprint of the agent that this worker belongs to")
 
 
@@ -171,13 +165,3 @@ class IdentitySettings(Strict):
     )
     svid_key: Path | None = Field(None, description="PEM file, its private key; readable by its owner only")
     bundles: tuple[BundleSettings, ...] = Field((), description="trust domains, beside what the Workload API names")
-    jwt_audience: tuple[Text, ...] = Field((), description="`aud` of JWT-SVIDs that are taken; absent: none is")
-
-
-class OidcSettings(Strict):
-    """An OpenID provider whose tokens are taken."""
-
-    issuer: Text = Field(description="its URL; `iss` of its tokens")
-    audience: Text = Field(description="`aud` that they must have")
-    jwks_uri: Text | None = Field(None, description="where its keys are; absent: as its discovery document says")
-    jwks_file: Path | None = Field(None, description="instead: file with its keys")

@@ -78,8 +78,11 @@ class Waiting:
         for wait in list(self._waits):
             if wait.until is not None and now >= wait.until:
                 self._end(wait, UnreachableError("nothing came for too long"))
-            elif wait.identity is not None and wait.identity.until is not None and wall >= wait.identity.until:
-                self._end(wait, UnauthenticatedError("the credential has ended"))
+            elif wait.identity is not None and wait.identity.until is not None:
+                try:
+                    wait.identity.require_valid(wall)
+                except UnauthenticatedError as error:
+                    self._end(wait, error)
 
     def end_oldest(self, error: ChainError) -> None:
         """End the wait that began first."""

@@ -1,0 +1,63 @@
+"""Every way in which identity material is wrong, named once.
+
+The law of this file: a code is stable and says one thing; whoever presented the material learns the code and a
+sentence, and nothing of what else is known here.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Self
+
+from chain.errors import UnauthenticatedError
+
+
+class Fault(StrEnum):
+    """A stable machine code.
+
+    Attributes:
+        meaning: one sentence for a person.
+    """
+
+    meaning: str
+
+    def __new__(cls, code: str, meaning: str) -> Self:
+        member = str.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
+
+    SVID_MISSING = "svid_missing", "the channel shows no certificate"
+    SVID_MALFORMED = "svid_malformed", "the certificates cannot be read"
+    SVID_TOO_MANY = "svid_too_many", "more certificates than a path may have"
+    SVID_EXTENSION_UNREADABLE = "svid_extension_unreadable", "an extension cannot be read, or stands twice"
+    SVID_URI_MISSING = "svid_uri_missing", "the certificate has no URI among its names"
+    SVID_URI_MANY = "svid_uri_many", "the certificate has more than one URI among its names"
+    ID_TOO_LONG = "id_too_long", "a SPIFFE id has at most 2,048 bytes"
+    ID_SCHEME = "id_scheme", "the URI is not of the scheme spiffe"
+    ID_TRUST_DOMAIN = "id_trust_domain", "the trust domain has another character than a-z, 0-9, dot, dash, underscore"
+    ID_PATH_MISSING = "id_path_missing", "the id of a workload has a path"
+    ID_PATH = "id_path", "the path has an empty, relative or foreign segment"
+    SVID_IS_CA = "svid_is_ca", "an authority's certificate is no workload's"
+    SVID_KEY_USAGE_MISSING = "svid_key_usage_missing", "the certificate says no key usage"
+    SVID_KEY_USAGE_NOT_CRITICAL = "svid_key_usage_not_critical", "the key usage is not critical"
+    SVID_NO_DIGITAL_SIGNATURE = "svid_no_digital_signature", "the key may not make digital signatures"
+    SVID_SIGNS_CERTIFICATES = "svid_signs_certificates", "a workload's key may not sign certificates"
+    SVID_SIGNS_CRLS = "svid_signs_crls", "a workload's key may not sign revocation lists"
+    SVID_EXTENDED_KEY_USAGE = "svid_extended_key_usage", "the extended key usage is not of both server and client"
+    SVID_NOT_YET_VALID = "svid_not_yet_valid", "the certificate is not valid yet"
+    SVID_EXPIRED = "svid_expired", "the certificate has expired"
+    SVID_DOMAIN_UNTRUSTED = "svid_domain_untrusted", "no bundle of the id's trust domain is trusted here"
+    SVID_PATH = "svid_path", "no valid path to an authority of the id's own trust domain"
+
+
+class IdentityError(UnauthenticatedError):
+    """Identity material that proves nothing.
+
+    Attributes:
+        fault: what is wrong with it.
+    """
+
+    def __init__(self, fault: Fault) -> None:
+        self.fault = fault
+        super().__init__(f"{fault.meaning} ({fault.value})")

@@ -1,0 +1,104 @@
+"""Which caller a workload is: what the configuration says of its SPIFFE id, and nothing else.
+
+The law of this file: an identity is no authority. An id for which no line of the configuration speaks is nobody, and
+of those that do the most exact one counts alone: roles are never added up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Protocol
+
+from chain.caller import Caller
+from chain.errors import UnauthenticatedError
+from chain.peer import Tls, Workload
+from chain.principal import covers
+from chain.service.credentials import Identity
+
+REMEMBERED = 4096
+"""Workloads whose caller is remembered; then all are looked up anew."""
+
+SHOWN = ("x509_pem_cert_chain", "x509_pem_cert")
+"""What gRPC calls the certificates that a peer sent, the leaf first; and the leaf, where it sent nothing else."""
+
+
+class Workloads(Protocol):
+    """Knows the server's own identity and those of its peers, as they are now."""
+
+    def tls(self) -> Tls:
+        """Return what the next handshake is made with."""
+        ...
+
+    def channel(self, chain: bytes) -> Workload:
+        """Return the workload that a channel proved by these certificates (PEM, the leaf first).
+
+        Raises:
+            UnauthenticatedError: they prove none.
+        """
+        ...
+
+
+class Callers:
+    """The callers that are known by a SPIFFE id."""
+
+    def __init__(self, rows: Iterable[tuple[str, Caller]]) -> None:
+        """Take over what is configured: patterns of ids (`chain.principal.covers`), and what their bearers may do."""
+        self._rows = sorted(rows, key=_exactness, reverse=True)
+        self._known: dict[Workload, Caller] = {}
+
+    def of(self, workload: Workload) -> Caller:
+        """Return the caller that a workload is.
+
+        Raises:
+            UnauthenticatedError: nobody who is configured.
+        """
+        known = self._known.get(workload)
+        if known is None:
+            known = self._looked_up(workload)
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            self._known[workload] = known
+        return known
+
+    def _looked_up(self, workload: Workload) -> Caller:
+        for pattern, row in self._rows:
+            if covers(pattern, workload.id):
+                return replace(
+                    row,
+                    name=row.name if pattern == workload.id else workload.id,
+                    holder=workload.key if row.holder is None else row.holder,
+                    channel=workload.proven,
+                    spiffe=workload.id,
+                    certificate=workload.certificate,
+                )
+        raise UnauthenticatedError("no caller is configured for this SPIFFE id")
+
+
+def by_channel(workloads: Workloads, callers: Callers) -> Callable[[Mapping[str, str | bytes], Any], Identity]:
+    """Return what says who is calling over mutual TLS.
+
+    Args:
+        workloads: verifies the peer's certificates, on every call anew.
+        callers: who of them is a caller.
+    """
+
+    def identify(metadata: Mapping[str, str | bytes], context: Any) -> Identity:  # noqa: ANN401  # gRPC's context
+        if "authorization" in metadata:
+            raise UnauthenticatedError("a credential beside that of the channel: only one may speak for a caller")
+        shown = context.auth_context()
+        chain = next((shown[name][0] for name in SHOWN if shown.get(name)), b"")
+        workload = workloads.channel(chain)
+
+        def again() -> None:
+            workloads.channel(chain)
+
+        return Identity(callers.of(workload), workload.until, again)
+
+    return identify
+
+
+def _exactness(row: tuple[str, Caller]) -> tuple[bool, int, bool]:
+    """Order patterns: an id itself, then the longest, and of two as long the one for a single segment."""
+    pattern = row[0]
+    return not pattern.endswith("*"), len(pattern.rstrip("*")), not pattern.endswith("**")
