@@ -139,11 +139,11 @@ def _id(leaf: x509.Certificate) -> str:
     try:
         parse_id(name)
     except ValueError:
-        raise IdentityError(_fault_of(name)) from None
+        raise IdentityError(fault_of(name)) from None
     return name
 
 
-def _fault_of(name: str) -> Fault:
+def fault_of(name: str) -> Fault:
     """Return what is wrong with an id that is not strict."""
     if len(name.encode()) > MAX_ID:
         return Fault.ID_TOO_LONG
