@@ -16,10 +16,11 @@ from chain.cli.composition import authority, overruled
 from chain.cli.identities import source_of
 from chain.cli.output import json_option, print_json
 from chain.errors import ChainError
+from chain.identity.material import Source
 from chain.identity.tls import Channels
 from chain.service.calllog import CallLog
 from chain.service.server import ChainServer
-from chain.service.settings import load
+from chain.service.settings import ServeSettings, load
 
 
 @click.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
@@ -38,7 +39,7 @@ def serve(arguments: tuple[str, ...], *, as_json: bool) -> None:  # noqa: ARG001
     try:
         configured = overruled(settings, held)
         source = source_of(settings.identity, lambda said: log.event("identity", "warning", said=said))
-        workloads = None if source is None else Channels(source, time.time)
+        workloads = None if source is None else _workloads(settings, source)
     except ChainError:
         held.close()
         raise
@@ -47,6 +48,11 @@ def serve(arguments: tuple[str, ...], *, as_json: bool) -> None:  # noqa: ARG001
     _run(ChainServer(held, settings, workloads=workloads).run(ready=_announce))
     if source is not None:
         source.close()
+
+
+def _workloads(settings: ServeSettings, source: Source) -> Channels:
+    audiences = () if settings.identity is None else settings.identity.jwt_audience
+    return Channels(source, time.time, audiences, mutual=bool(settings.mtls_listen))
 
 
 def _announce(running: ChainServer) -> None:

@@ -6,11 +6,12 @@ is verified on every call against the bundle of the id's own trust domain (`chai
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from chain.errors import ConfigurationError
+from chain.identity.jwtsvid import JwtVerifier
 from chain.identity.material import Material, Source
 from chain.identity.x509svid import X509Verifier
 from chain.peer import Tls, Workload
@@ -19,20 +20,27 @@ from chain.peer import Tls, Workload
 class Channels:
     """What a source gives a server (`chain.service.callers.Workloads`)."""
 
-    def __init__(self, source: Source, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, source: Source, clock: Callable[[], float], audiences: Collection[str] = (), *, mutual: bool = True
+    ) -> None:
         """Serve with a source's material.
 
         Args:
             source: owned by whoever made it.
             clock: seconds since the epoch.
+            audiences: what JWT-SVIDs that are taken must be meant for; none: none is taken.
+            mutual: whether there is to be mutual TLS, for which the server needs an SVID of its own.
 
         Raises:
             ConfigurationError: no SVID, one that has ended, or nobody to trust.
         """
         self._source = source
         self._verifier = X509Verifier(source, clock)
+        self._tokens = JwtVerifier(source, audiences, clock)
         self._tls: Tls | None = None
         material = source.current()
+        if not mutual:
+            return
         if material.svid is None:
             raise ConfigurationError("`mtls_listen` needs an SVID of the server's own: `identity` names none")
         if material.svid.expires <= clock():
@@ -59,6 +67,14 @@ class Channels:
             IdentityError: it proves none.
         """
         return self._verifier.verify(chain)
+
+    def bearer(self, token: str) -> Workload:
+        """Return the workload that a JWT-SVID names.
+
+        Raises:
+            IdentityError: it names none.
+        """
+        return self._tokens.verify(token)
 
 
 def _roots(material: Material) -> bytes:

@@ -38,6 +38,14 @@ class Workloads(Protocol):
         """
         ...
 
+    def bearer(self, token: str) -> Workload:
+        """Return the workload that a JWT-SVID names.
+
+        Raises:
+            UnauthenticatedError: it names none.
+        """
+        ...
+
 
 class Callers:
     """The callers that are known by a SPIFFE id."""
@@ -92,6 +100,25 @@ def by_channel(workloads: Workloads, callers: Callers) -> Callable[[Mapping[str,
 
         def again() -> None:
             workloads.channel(chain)
+
+        return Identity(callers.of(workload), workload.until, again)
+
+    return identify
+
+
+def by_token(workloads: Workloads, callers: Callers) -> Callable[[str], Identity]:
+    """Return what says whom a JWT-SVID speaks for: it names a workload and proves no holder.
+
+    Args:
+        workloads: verifies the token, on every call anew.
+        callers: who of them is a caller.
+    """
+
+    def identify(token: str) -> Identity:
+        workload = workloads.bearer(token)
+
+        def again() -> None:
+            workloads.bearer(token)
 
         return Identity(callers.of(workload), workload.until, again)
 

@@ -1,4 +1,4 @@
-"""Who is calling: bearer secrets, known by their SHA-256 only.
+"""Who is calling: bearer secrets, known by their SHA-256 only, and tokens that somebody else verifies.
 
 The law of this file: a secret is never kept, logged or compared as text. Every known fingerprint is compared in
 constant time on every call, so that time tells nothing about which one came close. A secret is long enough that its
@@ -20,6 +20,10 @@ MIN_SECRET = 32
 
 SCHEME = "Bearer "
 """RFC 6750 s2.1."""
+
+
+SIGNED = 2
+"""Dots of a token in compact form (RFC 7515 s3.1); a secret of ours has none."""
 
 
 def fingerprint(secret: str) -> str:
@@ -69,10 +73,19 @@ class Credential:
 class Credentials:
     """The bearer secrets that a server knows."""
 
-    def __init__(self, known: Iterable[Credential], clock: Callable[[], float]) -> None:
-        """Take over what is configured; `clock` gives seconds since the epoch."""
+    def __init__(
+        self, known: Iterable[Credential], clock: Callable[[], float], tokens: Callable[[str], Identity] | None = None
+    ) -> None:
+        """Take over what is configured.
+
+        Args:
+            known: secrets.
+            clock: seconds since the epoch.
+            tokens: says whom a signed token speaks for, or raises `UnauthenticatedError`; None takes none.
+        """
         self._known = tuple(known)
         self._clock = clock
+        self._tokens = tokens
 
     def identify(self, metadata: Mapping[str, str | bytes], _context: object = None) -> Identity:
         """Return whom a call's `authorization` metadata speaks for.
@@ -89,6 +102,8 @@ class Credentials:
         for known in self._known:
             if compare_digest(known.digest, presented):
                 found = known.identity
+        if found is None and self._tokens is not None and secret.count(".") == SIGNED:
+            return self._tokens(secret)
         if found is None or len(secret) < MIN_SECRET:
             raise UnauthenticatedError("the bearer credential is not known")
         found.require_valid(self._clock())

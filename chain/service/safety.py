@@ -95,8 +95,9 @@ def _mutual(settings: ServeSettings) -> Iterator[str]:
             yield f"`{pattern}` stands for {times} callers"
         yield from _pattern(pattern)
     if not settings.mtls_listen:
-        if named or settings.identity is not None:
-            yield "SPIFFE ids are proven on `mtls_listen`, and that names no address"
+        tokens = settings.listen and settings.identity is not None and settings.identity.jwt_audience
+        if (named or settings.identity is not None) and not tokens:
+            yield "SPIFFE ids come by `mtls_listen`, or by tokens for `identity.jwt_audience`, and neither is named"
         return
     if settings.identity is None:
         yield "`mtls_listen` needs `identity`: where the server's own SVID comes from"

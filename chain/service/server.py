@@ -27,7 +27,7 @@ from chain.authority import Authority
 from chain.errors import ConfigurationError, StoreError
 from chain.service.approval import ApprovalMethods
 from chain.service.authorization import Authorization
-from chain.service.callers import Callers, Workloads, by_channel
+from chain.service.callers import Callers, Workloads, by_channel, by_token
 from chain.service.calllog import CallLog
 from chain.service.compose import bearers, expected, socketed, workers
 from chain.service.control import ControlMethods
@@ -107,6 +107,7 @@ class ChainServer:
         self.address = ""
         self.mtls_address = ""
         self._workloads = workloads
+        self._callers = Callers(workers(settings))
         self.sockets: dict[str, Path] = {}
         self._authority = authority
         self._settings = settings
@@ -211,11 +212,14 @@ class ChainServer:
         self._ending.set()
 
     async def _listen(self) -> None:
-        identify = Credentials(bearers(self._settings), self._clock).identify
-        self.address = await self._bound(self._settings.listen, identify, self._bind)
+        settings, workloads = self._settings, self._workloads
+        taken = workloads is not None and settings.identity is not None and settings.identity.jwt_audience
+        tokens = by_token(workloads, self._callers) if workloads is not None and taken else None
+        identify = Credentials(bearers(settings), self._clock, tokens).identify
+        self.address = await self._bound(settings.listen, identify, self._bind)
 
     async def _listen_mtls(self, workloads: Workloads) -> None:
-        identify = by_channel(workloads, Callers(workers(self._settings)))
+        identify = by_channel(workloads, self._callers)
         credentials = mutual(workloads)
 
         def bind(server: grpc.aio.Server, address: str) -> int:

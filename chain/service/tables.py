@@ -165,3 +165,4 @@ class IdentitySettings(Strict):
     )
     svid_key: Path | None = Field(None, description="PEM file, its private key; readable by its owner only")
     bundles: tuple[BundleSettings, ...] = Field((), description="trust domains, beside what the Workload API names")
+    jwt_audience: tuple[Text, ...] = Field((), description="`aud` of JWT-SVIDs that `listen` takes; absent: none is")

@@ -69,7 +69,10 @@ class Held:
 
     def renew(self, **bundles: Sequence[Any]) -> None:
         self.version += 1
-        trusted = {name: TrustBundle(name, one.authorities) for name, one in self.authorities.items()}
+        trusted = {
+            name: TrustBundle(name, one.authorities, {str(key["kid"]): key for key in one.jwt_keys})
+            for name, one in self.authorities.items()
+        }
         trusted |= {name: TrustBundle(name, tuple(held)) for name, held in bundles.items()}
         self.material = Material(svid(self.authorities[DOMAIN], SERVER, ["localhost"]), trusted, self.version)
 
@@ -246,9 +249,47 @@ async def test_a_bundle_without_keys_trusts_nobody_on_the_very_next_call_and_end
         await stream.read()
 
 
+async def test_a_jwt_svid_names_a_caller_and_proves_no_holder(directory: Path) -> None:
+    own = DevAuthority(DOMAIN, time.time, 3600)
+    source = Held(own)
+    told = settings(directory).model_dump() | {
+        "listen": "127.0.0.1:0",
+        "mtls_listen": "",
+        "identity": {"jwt_audience": [PEP]},
+        "callers": CALLERS,
+    }
+    told = ServeSettings(**told)
+    authority = compose(told, MemoryStore(), signer=KEYS["issuer"])
+    channels = Channels(source, time.time, [PEP], mutual=False)
+    server = ChainServer(authority, told, log=io.StringIO(), workloads=channels)
+    await server.start()
+    async with grpc.aio.insecure_channel(server.address) as channel:
+
+        def stub(name: str, audience: str = PEP) -> Stub:
+            return Stub(channel, (("authorization", f"Bearer {own.token(name, [audience])}"),))
+
+        order = Issue(holder=Confirmation(spiffe=PLANNER), grant=GRANT, lifetime=300, task="t", sub="d", owner="team")
+        message = convert.issue_to(order, os.urandom(8).hex())
+        reply = await stub(ROLES[Role.ISSUER]).Issue(message)
+        tokens = [reply.token.decode()]
+        assert (await check(stub(PLANNER), tokens)).reason is Reason.HOLDER_MISMATCH
+        assert (await check(stub(GATEWAY), tokens, vouched=PLANNER)).allowed
+        refused = {
+            stub(ROLES[Role.AGENT]): grpc.StatusCode.PERMISSION_DENIED,
+            stub(ROLES[Role.ISSUER], "https://else.example"): grpc.StatusCode.UNAUTHENTICATED,
+            stub(f"spiffe://{DOMAIN}/nobody"): grpc.StatusCode.UNAUTHENTICATED,
+            Stub(channel, (("authorization", "Bearer a.b.c"),)): grpc.StatusCode.UNAUTHENTICATED,
+        }
+        for one, expected in refused.items():
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await one.Issue(message)
+            assert raised.value.code() is expected
+    await server.stop(0)
+
+
 CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ({"identity": None}, "needs `identity`"),
-    ({"mtls_listen": ""}, "names no address"),
+    ({"mtls_listen": ""}, "neither is named"),
     ({"mtls_listen": "nowhere"}, "host:port"),
     ({"callers": [{"name": "a", "roles": ["auditor"], "credentials": ["0" * 64]}]}, "lets nobody in"),
     ({"callers": [CALLERS[0] | {"spiffe": "spiffe://acme.test/*/x"}]}, "SPIFFE"),
