@@ -198,8 +198,8 @@ def _path(
         raise IdentityError(Fault.SVID_PATH) from None
 
 
-def _signs(_policy: Policy, _certificate: x509.Certificate, usage: x509.KeyUsage | None) -> None:
-    if usage is not None and not usage.key_cert_sign:
+def _signs(_policy: Policy, _certificate: x509.Certificate, usage: x509.KeyUsage) -> None:
+    if not usage.key_cert_sign:
         raise ValueError("an authority's key that may not sign certificates")
 
 
@@ -211,7 +211,7 @@ def _is_authority(_policy: Policy, _certificate: x509.Certificate, basic: x509.B
 _AUTHORITY = (
     ExtensionPolicy.permit_all()
     .require_present(x509.BasicConstraints, Criticality.AGNOSTIC, _is_authority)
-    .may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, _signs)
+    .require_present(x509.KeyUsage, Criticality.AGNOSTIC, _signs)  # X509-SVID s4.3
 )
 
 

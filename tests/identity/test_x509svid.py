@@ -128,6 +128,7 @@ LEAVES: list[tuple[Fault, dict[str, Any]]] = [
 OLD, PLAIN = A.beneath("old", begin=NOW - 99), A.beneath("plain", ca=False)
 OLD.certificate = A.sign("old", OLD.key, replace(AUTHORITY, end=NOW - 1))
 MUTE = A.beneath("mute", usage=("digital_signature",))
+SILENT = A.beneath("silent", usage=None)
 CHAINS: list[tuple[Fault, bytes]] = [
     (Fault.SVID_MISSING, b""),
     (Fault.SVID_MALFORMED, b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
@@ -137,13 +138,14 @@ CHAINS: list[tuple[Fault, bytes]] = [
     (Fault.SVID_PATH, pem(OLD.leaf(), OLD.certificate)),
     (Fault.SVID_PATH, pem(PLAIN.leaf(), PLAIN.certificate)),
     (Fault.SVID_PATH, pem(MUTE.leaf(), MUTE.certificate)),
+    (Fault.SVID_PATH, pem(SILENT.leaf(), SILENT.certificate)),  # says nothing of what its key may do
     (Fault.SVID_PATH, pem(B.leaf(), A.certificate)),
 ]
 
 
 def test_the_tables_are_whole() -> None:
     assert len(LEAVES) == 22
-    assert len(CHAINS) == 9
+    assert len(CHAINS) == 10
     reached = {case[0] for case in LEAVES} | {case[0] for case in CHAINS}
     assert {one for one in Fault if one.startswith(("svid_", "id_"))} - reached <= {Fault.SVID_EXTENSION_UNREADABLE}
 
