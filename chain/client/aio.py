@@ -9,18 +9,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
-from typing import Any, Self
+from typing import Self
 
 import grpc
-from grpc import aio
 
 from chain.client import call as calls
 from chain.client.approvals import AsyncApprovals
 from chain.client.call import Answer, Call, Listing, R
 from chain.client.door import TIMEOUT
-from chain.client.endpoint import endpoint
+from chain.client.endpoint import Credential, Identity, endpoint
 from chain.client.following import PATIENCE, Following, T, of_chain, of_ledger, once
+from chain.client.lines import AsyncLines
 from chain.client.lookout import AsyncLookout, AsyncWatching
 from chain.client.policies import AsyncPolicies
 from chain.client.steering import AsyncSteering
@@ -28,7 +27,6 @@ from chain.client.stream import AsyncCheckStream
 from chain.client.watch import AsyncWatch, ask_async
 from chain.decision import Decision, Effect
 from chain.desk import Presented
-from chain.errors import UnreachableError
 from chain.explain import Explanation
 from chain.key import PublicKey
 from chain.order import Issue, Revoke
@@ -47,27 +45,26 @@ class AsyncClient:
     """A connection to one service, for one event loop. Arguments, results and errors are those of `Client`."""
 
     def __init__(
-        self, target: str, credential: str | None = None, *, roots: bytes | None = None, timeout: float = TIMEOUT
+        self,
+        target: str,
+        credential: Credential | None = None,
+        *,
+        roots: bytes | None = None,
+        identity: Identity | None = None,
+        server_name: str | None = None,
+        trust_domain: str | None = None,
+        timeout: float = TIMEOUT,
     ) -> None:
         """Prepare; the connection is made with the first call. See `Client`."""
-        self._place = endpoint(target, credential, roots)
+        place = endpoint(
+            target, credential, roots, identity=identity, server_name=server_name, trust_domain=trust_domain
+        )
+        self._lines = AsyncLines(place)
         self._timeout = timeout
         self._info: ServerInfo | None = None
         self.approvals = AsyncApprovals(self._run)
         self.policies = AsyncPolicies(self._run)
         self.steering = AsyncSteering(self._run)
-
-    @cached_property
-    def _channel(self) -> aio.Channel:
-        """Opened inside the loop that uses it."""
-        place = self._place
-        if place.tls is None:
-            return aio.insecure_channel(place.address, place.options)
-        return aio.secure_channel(place.address, place.tls, place.options)
-
-    @cached_property
-    def _methods(self) -> dict[str, Any]:
-        return calls.methods(self._channel)
 
     async def check(self, presented: Presented, request: Request, at_least: int = 0) -> Decision:
         """Decide one call; as `Client.check`."""
@@ -81,7 +78,7 @@ class AsyncClient:
 
     def check_stream(self) -> AsyncCheckStream:
         """Open a stream for one question after another; use it as an asynchronous context manager."""
-        return AsyncCheckStream(self._methods["CheckStream"], self._place.metadata, self._timeout)
+        return AsyncCheckStream(self._lines, self._timeout)
 
     async def explain(self, presented: Presented, request: Request, audience: str | None = None) -> Explanation:
         """Say hop by hop how the decision comes about; as `Client.explain`."""
@@ -162,14 +159,14 @@ class AsyncClient:
 
     async def standing(self, presented: Presented) -> Stand:
         """Return whether a chain stands now, whatever may be called under it."""
-        return await ask_async(self._methods["Watch"], self._place.metadata, once(presented), self._timeout)
+        return await ask_async(self._lines, once(presented), self._timeout)
 
     async def lookout(self, presented: Presented, pulse: float) -> AsyncLookout:
         """Return somebody who keeps an eye on a chain; `AsyncSession` posts it."""
         return await AsyncWatching.posted(self._follow(of_chain(presented, pulse)), pulse)
 
     def _follow(self, following: Following[T]) -> AsyncWatch[T]:
-        return AsyncWatch(self._methods["Watch"], self._place.metadata, following, self.revision)
+        return AsyncWatch(self._lines, following, self.revision)
 
     async def audience(self) -> str:
         """Return the authority's own name; asked once."""
@@ -179,21 +176,18 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Release the connection."""
-        await self._channel.close()
+        await self._lines.close()
 
     async def _run(self, call: Call[R]) -> R:
         end = time.monotonic() + max(self._timeout, call.patience)
-        send = self._methods[call.method]
         attempt = 0
         while True:
             left = end - time.monotonic()
             try:
-                reply = await send(call.message, timeout=left, metadata=self._place.metadata)
+                reply = await self._lines.ask(call.method, call.message, left)
             except grpc.RpcError as error:
                 await asyncio.sleep(call.pause(attempt, error_from(error), end - time.monotonic()))
                 attempt += 1
-            except aio.UsageError:
-                raise UnreachableError("the client is closed") from None
             else:
                 return call.answer(reply)
 

@@ -1,7 +1,8 @@
 """Where a stream of news is, and how it goes on. Both clients follow with it.
 
 The law of this file: each record once, in order, none left out: a stream goes on after the last revision that it
-handed over, and what comes twice is dropped. What no new connection mends is raised; silence is a lost connection.
+handed over, and what comes twice is dropped. What no new connection mends is raised; silence is a lost connection. A
+credential that ended while the stream was heard is mended by the one that is shown next, if that is another.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Generic, TypeVar, cast
 
 from chain.client.lookout import elapsed
 from chain.desk import Presented
-from chain.errors import ChainError, ResourceExhaustedError, StoreError, UnreachableError
+from chain.errors import ChainError, ResourceExhaustedError, StoreError, UnauthenticatedError, UnreachableError
 from chain.reason import Reason
 from chain.v1 import watch_pb2
 from chain.watch import Stand, Told
@@ -56,6 +57,7 @@ class Following(Generic[T]):
         self._patience = patience
         self._attempt = 0
         self._stand: Stand | None = None
+        self._spoken = False
         self.silence = SILENCE * watched.heartbeat if silence is None else silence
         self.revision = watched.after or 0
         self.heard = elapsed()
@@ -73,6 +75,7 @@ class Following(Generic[T]):
 
     def message(self) -> watch_pb2.WatchRequest:
         """Return what the next connection is opened with."""
+        self._spoken = False
         return watch_to(self._watched)
 
     def take(self, reply: watch_pb2.WatchResponse) -> T | None:
@@ -85,7 +88,7 @@ class Following(Generic[T]):
             news = news_from(reply)
         except ValueError as error:
             raise ChainError(str(error), Reason.INTERNAL) from None
-        self.heard, self._attempt = elapsed(), 0
+        self.heard, self._attempt, self._spoken = elapsed(), 0, True
         if isinstance(news, Stand):
             return self._turned(news)
         before = self.revision
@@ -119,7 +122,9 @@ class Following(Generic[T]):
             ChainError: that error, where no connection mends it or nothing was heard for too long.
         """
         slow = isinstance(error, ResourceExhaustedError) and error.reason is Reason.CONSUMER_SLOW
-        mends = slow or (isinstance(error, UnreachableError | StoreError) and not isinstance(error, ClosedError))
+        ended = isinstance(error, UnauthenticatedError) and self._spoken
+        lost = isinstance(error, UnreachableError | StoreError) and not isinstance(error, ClosedError)
+        mends = slow or ended or lost
         pause = PAUSES[min(self._attempt, len(PAUSES) - 1)]
         if not mends or elapsed() + pause > self.heard + self._patience:
             raise error

@@ -17,8 +17,9 @@ from chain.client import call as calls
 from chain.client.approvals import Approvals
 from chain.client.call import Answer, Call, Listing, R
 from chain.client.door import TIMEOUT
-from chain.client.endpoint import endpoint
+from chain.client.endpoint import Credential, Identity, endpoint
 from chain.client.following import PATIENCE, Following, T, of_chain, of_ledger, once
+from chain.client.lines import Lines
 from chain.client.lookout import Lookout, Watching
 from chain.client.policies import Policies
 from chain.client.steering import Steering
@@ -26,7 +27,6 @@ from chain.client.stream import CheckStream
 from chain.client.watch import Watch, ask
 from chain.decision import Decision, Effect
 from chain.desk import Presented
-from chain.errors import UnreachableError
 from chain.explain import Explanation
 from chain.key import PublicKey
 from chain.order import Issue, Revoke
@@ -49,27 +49,37 @@ class Client:
     """
 
     def __init__(
-        self, target: str, credential: str | None = None, *, roots: bytes | None = None, timeout: float = TIMEOUT
+        self,
+        target: str,
+        credential: Credential | None = None,
+        *,
+        roots: bytes | None = None,
+        identity: Identity | None = None,
+        server_name: str | None = None,
+        trust_domain: str | None = None,
+        timeout: float = TIMEOUT,
     ) -> None:
         """Prepare; the connection is made with the first call.
 
         Args:
             target: `host:port`, `[v6]:port` or `unix:PATH`; what is not on this machine is reached over TLS.
-            credential: the caller's secret; None where the socket itself is the credential.
+            credential: the caller's secret; a callable is asked for every call, so that a token may be replaced before
+                it ends; None where the socket or the SVID itself is the credential.
             roots: PEM certificates that the server's must chain to.
+            identity: source of an X.509-SVID and of bundles: mutual TLS. What it renews is used from the next call on;
+                it is not closed with the client.
+            server_name: DNS name in the server's certificate, where that is not the host of `target`.
+            trust_domain: the server's, with `identity`; None for the own SVID's.
             timeout: seconds that any one call may take, with all that is sent again.
 
         Raises:
-            ConfigurationError: a target or a credential that cannot be used.
+            ConfigurationError: a target or a credential that cannot be used, or what does not go together.
         """
-        place = endpoint(target, credential, roots)
-        if place.tls is None:
-            self._channel = grpc.insecure_channel(place.address, place.options)
-        else:
-            self._channel = grpc.secure_channel(place.address, place.tls, place.options)
-        self._metadata = place.metadata
+        place = endpoint(
+            target, credential, roots, identity=identity, server_name=server_name, trust_domain=trust_domain
+        )
+        self._lines = Lines(place)
         self._timeout = timeout
-        self._methods = calls.methods(self._channel)
         self._lock = Lock()
         self._info: ServerInfo | None = None
         self.approvals = Approvals(self._run)
@@ -100,7 +110,7 @@ class Client:
 
     def check_stream(self) -> CheckStream:
         """Open a stream for one question after another, the cheapest way to ask; use it as a context manager."""
-        return CheckStream(self._methods["CheckStream"], self._metadata, self._timeout)
+        return CheckStream(self._lines, self._timeout)
 
     def explain(self, presented: Presented, request: Request, audience: str | None = None) -> Explanation:
         """Say hop by hop how the decision comes about; uses nothing up and permits nothing.
@@ -199,14 +209,14 @@ class Client:
 
     def standing(self, presented: Presented) -> Stand:
         """Return whether a chain stands now, whatever may be called under it."""
-        return ask(self._methods["Watch"], self._metadata, once(presented), self._timeout)
+        return ask(self._lines, once(presented), self._timeout)
 
     def lookout(self, presented: Presented, pulse: float) -> Lookout:
         """Return somebody who keeps an eye on a chain; `Session` posts it."""
         return Watching(self._follow(of_chain(presented, pulse)), pulse)
 
     def _follow(self, following: Following[T]) -> Watch[T]:
-        return Watch(self._methods["Watch"], self._metadata, following, self.revision)
+        return Watch(self._lines, following, self.revision)
 
     def audience(self) -> str:
         """Return the authority's own name; asked once."""
@@ -217,21 +227,18 @@ class Client:
 
     def close(self) -> None:
         """Release the connection."""
-        self._channel.close()
+        self._lines.close()
 
     def _run(self, call: Call[R]) -> R:
         end = time.monotonic() + max(self._timeout, call.patience)
-        send = self._methods[call.method]
         attempt = 0
         while True:
             left = end - time.monotonic()
             try:
-                reply = send(call.message, timeout=left, metadata=self._metadata)
+                reply = self._lines.ask(call.method, call.message, left)
             except grpc.RpcError as error:
                 time.sleep(call.pause(attempt, error_from(error), end - time.monotonic()))
                 attempt += 1
-            except ValueError:
-                raise UnreachableError("the client is closed") from None
             else:
                 return call.answer(reply)
 

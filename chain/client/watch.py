@@ -1,7 +1,8 @@
 """Streams of news, as iterators: what happens at a server, or how one chain stands there.
 
-The law of this file: a connection that is lost is opened again, from where `chain.client.following` says. What waits
-for the reader is bounded, and closing leaves no thread and no call behind.
+The law of this file: a connection that is lost is opened again, from where `chain.client.following` says, and so is one
+whose identity was replaced: it would end with the old one. What waits for the reader is bounded, and closing leaves no
+thread and no call behind.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from queue import Empty, Full, Queue
 from threading import Event, Lock, Thread
-from typing import Any, Generic, Self, TypeAlias
+from typing import Any, Generic, Self
 
 import grpc
 from grpc import aio
 
 from chain.client.following import ClosedError, Following, T
+from chain.client.lines import AsyncLines, Lines
 from chain.errors import ChainError, UnreachableError
 from chain.v1 import watch_pb2
 from chain.wire.status import error_from
@@ -27,20 +29,17 @@ BUFFER = 256
 JOIN = 5.0
 """Seconds that a cancelled call may take to let its thread go."""
 
-_Metadata: TypeAlias = tuple[tuple[str, str], ...]
 _CLOSED = "the client is closed"
 
 
 class _Connection:
     """One call, read by a thread: gRPC's own iterator cannot be waited for with a limit."""
 
-    def __init__(self, method: Any, message: watch_pb2.WatchRequest, metadata: _Metadata) -> None:
+    def __init__(self, lines: Lines, message: watch_pb2.WatchRequest) -> None:
         self._arrived: Queue[watch_pb2.WatchResponse | ChainError | None] = Queue(BUFFER)
         self._closed = False
-        try:
-            self._call = method(message, metadata=metadata)
-        except ValueError:
-            raise ClosedError(_CLOSED) from None
+        self.version = lines.version
+        self._call = lines.open("Watch", message)
         self._reader = Thread(target=self._read, name="chain-watch", daemon=True)
         self._reader.start()
 
@@ -85,30 +84,26 @@ class _Connection:
                 return
 
 
-def ask(method: Any, metadata: _Metadata, following: Following[T], timeout: float) -> T:
+def ask(lines: Lines, following: Following[T], timeout: float) -> T:
     """Return the one thing that a short stream tells.
 
     Raises:
         ChainError: it tells nothing, or not within `timeout` seconds.
     """
     try:
-        told = [following.take(reply) for reply in method(following.message(), metadata=metadata, timeout=timeout)]
+        told = [following.take(reply) for reply in lines.open("Watch", following.message(), timeout)]
     except grpc.RpcError as failed:
         raise error_from(failed) from None
-    except ValueError:
-        raise ClosedError(_CLOSED) from None
     return _only(told)
 
 
-async def ask_async(method: Any, metadata: _Metadata, following: Following[T], timeout: float) -> T:  # noqa: ASYNC109 - the call's own deadline
+async def ask_async(lines: AsyncLines, following: Following[T], timeout: float) -> T:  # noqa: ASYNC109 - the call's own deadline
     """As `ask`, for asyncio."""
     try:
-        call = method(following.message(), metadata=metadata, timeout=timeout)
+        call = lines.open("Watch", following.message(), seconds=timeout)
         told = [following.take(reply) async for reply in call]
     except grpc.RpcError as failed:
         raise error_from(failed) from None
-    except aio.UsageError:
-        raise ClosedError(_CLOSED) from None
     return _only(told)
 
 
@@ -125,17 +120,15 @@ class Watch(Generic[T]):
     for too long. `close` may come from another thread, and ends the iteration.
     """
 
-    def __init__(self, method: Any, metadata: _Metadata, following: Following[T], revision: Callable[[], int]) -> None:
+    def __init__(self, lines: Lines, following: Following[T], revision: Callable[[], int]) -> None:
         """Open nothing yet.
 
         Args:
-            method: opens the stream.
-            metadata: of each call.
+            lines: the way to the service.
             following: where it goes on from.
             revision: asks for the last revision of the ledger.
         """
-        self._method = method
-        self._metadata = metadata
+        self._lines = lines
         self._following: Following[T] = following
         self._ask = revision
         self._stop = Event()
@@ -180,10 +173,12 @@ class Watch(Generic[T]):
         following = self._following
         if self._connection is None and following.begins_now:
             following.begin(self._ask())
-        reply = self._open().next(following.silence)
+        connection = self._open()
+        reply = connection.next(following.silence)
+        if reply is None or connection.version != self._lines.version:
+            self._lose()
         if reply is not None:
             return following.take(reply)
-        self._lose()
         following.end()
         return None
 
@@ -192,7 +187,7 @@ class Watch(Generic[T]):
             if self._stop.is_set():
                 raise ClosedError(_CLOSED)
             if self._connection is None:
-                self._connection = _Connection(self._method, self._following.message(), self._metadata)
+                self._connection = _Connection(self._lines, self._following.message())
             return self._connection
 
     def _lose(self) -> None:
@@ -211,12 +206,10 @@ class Watch(Generic[T]):
 class AsyncWatch(Generic[T]):
     """The same for asyncio; reading that is cancelled loses nothing, the next reading goes on."""
 
-    def __init__(
-        self, method: Any, metadata: _Metadata, following: Following[T], revision: Callable[[], Awaitable[int]]
-    ) -> None:
+    def __init__(self, lines: AsyncLines, following: Following[T], revision: Callable[[], Awaitable[int]]) -> None:
         """Open nothing yet. See `Watch`."""
-        self._method = method
-        self._metadata = metadata
+        self._lines = lines
+        self._version = 0
         self._following: Following[T] = following
         self._ask = revision
         self._stop = asyncio.Event()
@@ -265,9 +258,10 @@ class AsyncWatch(Generic[T]):
         if self._call is None and following.begins_now:
             following.begin(await self._ask())
         reply = await self._read()
+        if reply is None or self._version != self._lines.version:
+            self._lose()
         if reply is not None:
             return following.take(reply)
-        self._lose()
         following.end()
         return None
 
@@ -275,15 +269,14 @@ class AsyncWatch(Generic[T]):
         following = self._following
         try:
             if self._call is None:
-                self._call = self._method(following.message(), metadata=self._metadata)
+                self._version = self._lines.version
+                self._call = self._lines.open("Watch", following.message())
             async with asyncio.timeout(following.silence):
                 reply = await self._call.read()
         except TimeoutError:
             raise UnreachableError(f"nothing was heard for {following.silence:g} s") from None
         except grpc.RpcError as failed:
             raise error_from(failed) from None
-        except aio.UsageError:
-            raise ClosedError(_CLOSED) from None
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 PublicJwk: TypeAlias = Mapping[str, Any]
 """A public JWK as it stands in a bundle: RSA, EC or OKP."""
@@ -33,6 +34,11 @@ class TrustBundle:
     jwt_keys: Mapping[str, PublicJwk] = field(default_factory=dict)
     sequence: int | None = None
     refresh_hint: int | None = None
+
+    @property
+    def pem(self) -> bytes:
+        """The certificates of the authorities, PEM; empty where there is none."""
+        return b"".join(authority.public_bytes(Encoding.PEM) for authority in self.authorities)
 
 
 Bundles: TypeAlias = Mapping[str, TrustBundle]

@@ -27,8 +27,8 @@ SECRET = "s" * 40
 )
 def test_this_machine_is_spoken_to_without_tls(target: str) -> None:
     place = endpoint(target, SECRET)
-    assert place.tls is None
-    assert place.metadata == (("authorization", f"Bearer {SECRET}"),)
+    assert place.tls(None) is None
+    assert place.metadata() == (("authorization", f"Bearer {SECRET}"),)
     assert ("grpc.enable_http_proxy", 0) in place.options
 
 
@@ -36,12 +36,12 @@ def test_this_machine_is_spoken_to_without_tls(target: str) -> None:
     "target", ["10.0.0.1:50051", "chain.example:443", "[2001:db8::1]:443", "localhost.example:443", "0.0.0.0:50051"]
 )
 def test_another_machine_is_spoken_to_over_tls(target: str) -> None:
-    assert endpoint(target, SECRET).tls is not None
-    assert endpoint(target).tls is not None
+    assert endpoint(target, SECRET).tls(None) is not None
+    assert endpoint(target).tls(None) is not None
 
 
 def test_this_machine_may_be_spoken_to_over_tls_too() -> None:
-    assert endpoint("127.0.0.1:1", SECRET, roots=b"-----BEGIN CERTIFICATE-----").tls is not None
+    assert endpoint("127.0.0.1:1", SECRET, roots=b"-----BEGIN CERTIFICATE-----").tls(None) is not None
 
 
 @pytest.mark.parametrize(

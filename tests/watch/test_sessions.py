@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -349,6 +350,6 @@ def test_a_chain_that_is_none_lets_no_step_be_taken(place: Place) -> None:
 
 def test_whoever_may_not_watch_may_not_go_on(tmp_path_factory: pytest.TempPathFactory) -> None:
     with served(Path(tmp_path_factory.mktemp("n"))) as place:
-        place.door._metadata = (("authorization", "Bearer " + "x" * 40),)
+        place.door._lines.place = replace(place.door._lines.place, credential=lambda: "x" * 40)
         with place.session():
             stopped(step, Reason.UNAUTHENTICATED)
