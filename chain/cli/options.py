@@ -12,13 +12,13 @@ import click
 from msgspec import UnsetType
 
 from chain import intent, mint
-from chain.claims import Intent
+from chain.claims import Confirmation, Holder, Intent
 from chain.cli import source
 from chain.cli.output import seconds
 from chain.errors import ConfigurationError, InvalidRequestError
 from chain.grant import Grant
-from chain.key import PublicKey
 from chain.order import Issue
+from chain.principal import SCHEME
 from chain.state import DEFAULT_LIFETIME
 
 T = TypeVar("T")
@@ -54,7 +54,7 @@ class Terms:
     """What is granted, to whom and for how long.
 
     Attributes:
-        to: path of the holder's public JWK.
+        to: path of the holder's public JWK, or its SPIFFE id.
         grant: JSON text, or a path.
         lifetime: seconds; None where it was not given.
         max_depth: highest position of a descendant; None for the default.
@@ -73,9 +73,14 @@ class Terms:
         return DEFAULT_LIFETIME if self.lifetime is None else self.lifetime
 
     @property
-    def holder(self) -> PublicKey:
-        """The next holder's key."""
-        return source.public_key(self.to)
+    def holder(self) -> Holder:
+        """The next holder: a key, or a workload by its SPIFFE id."""
+        if not self.to.startswith(SCHEME):
+            return source.public_key(self.to)
+        try:
+            return Confirmation(spiffe=self.to)
+        except ValueError as error:
+            raise ConfigurationError(f"--to: {error}") from None
 
     @property
     def given(self) -> Grant:
@@ -86,7 +91,7 @@ class Terms:
 terms = bundled(
     "terms",
     Terms,
-    click.option("--to", required=True, metavar="JWKFILE", help="The next holder's public key."),
+    click.option("--to", required=True, metavar="JWKFILE|ID", help="The next holder's public key, or its SPIFFE id."),
     click.option("--grant", required=True, metavar="JSON|FILE|-", help='{"tools": {..}, "limits": {..}}'),
     click.option(
         "--lifetime",

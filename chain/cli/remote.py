@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
@@ -28,6 +29,8 @@ class Where:
         credential_file: holds the caller's bearer secret; a unix socket of one's own needs none.
         ca: PEM file of the certificates that the server's must be issued by; None takes the system's.
         timeout: seconds an answer may take.
+        workload_api: where the caller's SVID comes from, for mutual TLS.
+        server_name: DNS name in the server's certificate.
         ledger: directory with a ``chain.toml`` and its ledger, instead of a server.
     """
 
@@ -35,6 +38,8 @@ class Where:
     credential_file: str | None
     ca: Path | None
     timeout: float
+    workload_api: str | None
+    server_name: str | None
     ledger: Path | None
 
     @property
@@ -45,11 +50,11 @@ class Where:
             ConfigurationError: two are named, or options for a service and none named.
         """
         if self.ledger is not None:
-            if self.ca is not None or _given("server") or _given("credential_file"):
+            if self.ca is not None or any(map(_given, ("server", "credential_file", "workload_api"))):
                 raise ConfigurationError("--ledger is used instead of a server; give one of them")
             return True
-        if self.server is None and (_given("credential_file") or self.ca is not None):
-            raise ConfigurationError("--credential-file and --ca need --server")
+        if self.server is None and (self.ca is not None or _given("credential_file") or _given("workload_api")):
+            raise ConfigurationError("--credential-file, --workload-api and --ca need --server")
         return self.server is not None
 
     def connect(self) -> Authority:
@@ -68,7 +73,16 @@ class Where:
 
         secret = None if self.credential_file is None else source.secret(self.credential_file)
         roots = None if self.ca is None else source.data(str(self.ca))
-        return Client(str(self.server), credential=secret, roots=roots, timeout=self.timeout)
+        options: dict[str, Any] = {"timeout": self.timeout, "server_name": self.server_name}
+        if self.workload_api is None:
+            return Client(str(self.server), credential=secret, roots=roots, **options)
+        if secret is not None:
+            raise ConfigurationError("a caller has one credential: give --credential-file or --workload-api")
+        from chain.identity.workloadapi import WorkloadSource  # noqa: PLC0415 - loads gRPC, too
+
+        identity = WorkloadSource(self.workload_api, time.time)
+        click.get_current_context().call_on_close(identity.close)
+        return Client(str(self.server), roots=roots, identity=identity, **options)
 
 
 def _given(name: str) -> bool:
@@ -83,6 +97,13 @@ where = bundled(
     click.option(
         "--credential-file", envvar="CHAIN_CREDENTIAL_FILE", metavar="FILE", help="The caller's secret, mode 0600."
     ),
+    click.option(
+        "--workload-api",
+        envvar="CHAIN_WORKLOAD_API",
+        metavar="unix:PATH",
+        help="Show the SVID that this SPIFFE Workload API gives.",
+    ),
+    click.option("--server-name", metavar="NAME", help="DNS name in the server's certificate, if not its host."),
     click.option("--ca", type=click.Path(path_type=Path), metavar="PEM", help="Trusted certificates of the server."),
     click.option(
         "--timeout",

@@ -226,7 +226,7 @@ async def test_rotation_under_load_fails_no_call_and_the_old_authority_is_refuse
     ended = True
     await asyncio.gather(*tasks[1:])
     await asyncio.gather(*tasks, return_exceptions=True)
-    assert done > 60
+    assert done > 10
     assert [one for one in failed if "svid_path" not in one] == []
     with pytest.raises(grpc.aio.AioRpcError, match="svid_path"):  # twice rotated: nobody knows its authority any more
         await check(Stub(old, ()), tokens)
