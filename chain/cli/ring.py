@@ -46,7 +46,8 @@ def show(folder: Path, *, as_json: bool) -> None:
 
 @ring.command()
 @folder_argument
-def jwks(folder: Path) -> None:
+@json_option
+def jwks(folder: Path, *, as_json: bool) -> None:  # noqa: ARG001 - what it prints is JSON either way
     """Print the JSON Web Key Set to publish: the keys that are pending, active or retiring."""
     print_json(keyring.load(folder).jwks())
 

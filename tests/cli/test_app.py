@@ -81,12 +81,13 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
 
 def commands() -> list[tuple[str, ...]]:
     """Every command, and those of groups too, as they are typed."""
-    found: list[tuple[str, ...]] = []
-    for name in app._COMMANDS:
-        command = main.get_command(click.Context(main), name)
-        inner = command.commands if isinstance(command, click.Group) else {}
-        found += [(name, *rest) for rest in ([(one,) for one in inner] or [()])]
-    return found
+    return [typed for name in app._COMMANDS for typed in beneath((name,), main.get_command(click.Context(main), name))]
+
+
+def beneath(typed: tuple[str, ...], command: click.Command | None) -> list[tuple[str, ...]]:
+    if not isinstance(command, click.Group):
+        return [typed]
+    return [found for name, inner in command.commands.items() for found in beneath((*typed, name), inner)]
 
 
 @pytest.mark.parametrize("typed", commands(), ids=" ".join)

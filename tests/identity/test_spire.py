@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import json
 import time
 from collections.abc import Iterator
@@ -11,8 +13,20 @@ import jwt
 import pytest
 from cryptography import x509
 
+from chain import mint
+from chain.client import AsyncClient
 from chain.errors import UnreachableError
+from chain.identity import jwtsvid, x509svid
+from chain.identity.tls import Channels
 from chain.identity.workloadapi import WorkloadSource
+from chain.key import KeySigner
+from chain.order import Issue
+from chain.reason import Reason
+from chain.request import Request
+from chain.service.compose import compose
+from chain.service.server import ChainServer
+from chain.service.settings import ServeSettings
+from chain.store.memory import MemoryStore
 from tests.identity import spire
 from tests.identity.conftest import eventually
 
@@ -27,9 +41,49 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[spire.Spire]:
         yield running
 
 
+async def hand_on(server: WorkloadSource, agent: WorkloadSource, key: Path) -> None:
+    """A server with SPIRE's SVID issues a root to an agent, and records a child that the agent's channel proves."""
+    issuer, own, other = (KeySigner.from_seed(bytes([number] * 32)) for number in (1, 2, 3))
+    told = ServeSettings(
+        ledger="memory",
+        listen="",
+        mtls_listen="127.0.0.1:0",
+        audience=AUDIENCE,
+        issuer="https://issuer.example",
+        issuer_key=key,
+        anchors=[{"jwk": json.loads(issuer.key.to_json())}],
+        agents=[{"id": AGENT, "owner": "team", "jwk": json.loads(own.key.to_json())}],
+        callers=[{"name": "alice", "roles": ["issuer", "agent"], "audience": AUDIENCE, "spiffe": AGENT}],
+        policy="none",
+        identity={},
+    )
+    authority = compose(told, MemoryStore(), signer=issuer)
+    running = ChainServer(authority, told, log=io.StringIO(), workloads=Channels(server, time.time))
+    await running.start()
+    grant = mint.grant({"tools": {"mail.read": {}}, "limits": {"purposes": ["mail"]}})
+    try:
+        async with AsyncClient(running.mtls_address, identity=agent, server_name="localhost") as client:
+            order = Issue(holder=own.key, grant=grant, lifetime=60, owner="team", task="t", sub="dana")
+            root = (await client.issue(order)).token
+            above = mint.unverified(root)
+            claims = mint.child_claims(above, grant, other.key, jti="child", now=int(time.time()), lifetime=30)
+            child = await client.delegate([root], mint.derive(above, claims, own))
+            assert child.hop == 1
+            asking = Request(
+                tool="mail.read", arguments={}, holder=own.key.thumbprint, purpose="mail", request_id="r" * 16
+            )
+            assert (await client.check([root], asking)).allowed
+            decision = await client.check([root, child.token], asking)
+            assert decision.reason is Reason.HOLDER_MISMATCH
+    finally:
+        await running.stop(0)
+
+
 @spire.needed
 @pytest.mark.slow
-def test_a_unix_workload_is_attested_and_its_svid_rotated(served: spire.Spire) -> None:
+def test_a_unix_workload_is_attested_and_its_svid_rotated(served: spire.Spire, tmp_path: Path) -> None:
+    issuing = tmp_path / "issuer.jwk"
+    issuing.touch(mode=0o600)  # the signer is given; the settings want the file to be there
     with pytest.raises(UnreachableError, match="no identity for this workload"):
         WorkloadSource(served.address, time.time, deadline=1)
     served.enrol("spiffe://spire.test/stranger", uid=64999, ttl=10)  # another uid's, which is not handed out
@@ -46,14 +100,14 @@ def test_a_unix_workload_is_attested_and_its_svid_rotated(served: spire.Spire) -
             assert held.svid is not None
             assert held.svid.id == name
             leaf = x509.load_pem_x509_certificate(held.svid.chain)
-            (authority,) = held.bundles["spire.test"].authorities
-            leaf.verify_directly_issued_by(authority)
+            assert x509svid.verify(held.svid.chain, held.bundles, time.time()).id == name
             names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
             assert names.get_values_for_type(x509.DNSName) == dns
         token = agent.fetch_jwt_svid(AUDIENCE)
         key = agent.current().bundles["spire.test"].jwt_keys[jwt.get_unverified_header(token)["kid"]]
         claims = jwt.decode(token, jwt.PyJWK(dict(key), "ES256"), ["ES256"], audience=AUDIENCE)
         assert claims["sub"] == AGENT
+        assert jwtsvid.verify(token, server.current().bundles, [AUDIENCE], time.time()).id == AGENT
         with pytest.raises(jwt.InvalidAudienceError):
             jwt.decode(token, jwt.PyJWK(json.loads(json.dumps(key)), "ES256"), ["ES256"], audience="https://other")
         eventually(lambda: server.current().svid != first.svid, within=40)
@@ -61,6 +115,7 @@ def test_a_unix_workload_is_attested_and_its_svid_rotated(served: spire.Spire) -
         assert rotated.svid is not None
         assert rotated.svid.id == SERVER
         assert rotated.version > first.version
+        asyncio.run(hand_on(server, agent, issuing))
     finally:
         server.close()
         agent.close()
