@@ -6,6 +6,7 @@ Run: python examples/guard_tool.py
 import asyncio
 import os
 import time
+from typing import Any
 
 from chain import Authority, DeniedError, Issue, KeySigner, Principal, TrustAnchor, Verifier, embedded
 from chain.client import AsyncLocal, AsyncSession, Local, Session, guard
@@ -64,7 +65,7 @@ def main() -> None:
     amount, to = {"constraint_type": "range", "min": 1, "max": 100}, {"constraint_type": "one_of", "values": ["bob"]}
     up_to_100 = grant({"tools": {"bank.transfer": {"amount": amount, "to": to}}, "limits": {"purposes": ["allowance"]}})
     root = authority.issue(program, Issue(holder=bot.key, grant=up_to_100, owner="treasury", task="june", lifetime=600))
-    held = {"signer": bot, "tokens": [root.token], "audience": BANK, "purpose": "allowance"}
+    held: dict[str, Any] = {"signer": bot, "tokens": [root.token], "audience": BANK, "purpose": "allowance"}
 
     attempt(20)  # no session: nothing runs
     with Session(**held, door=Local(authority, program)):
