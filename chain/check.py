@@ -190,6 +190,8 @@ def revoked(case: Case) -> None:
                 case.against(Reason.REVOKED, hop.hop, "revoked")
     for place, words in case.state.controls.strikes(case.chain):
         case.against(Reason.REVOKED, place, words)
+    if ("holder", _unnamed(case)) in case.state.controls.struck:
+        case.against(Reason.REVOKED, case.chain.leaf.hop, "all that its holder holds was revoked")
 
 
 def suspended(case: Case) -> None:
@@ -203,6 +205,20 @@ def suspended(case: Case) -> None:
         for name in hop.names:
             for suspension in case.state.stopped(name, case.now):
                 _stopped(case, suspension, hop.hop)
+    if (unnamed := _unnamed(case)) is not None:
+        for suspension in case.state.stopped(unnamed, case.now):
+            _stopped(case, suspension, case.chain.leaf.hop)
+
+
+def _unnamed(case: Case) -> str | None:
+    """Return the id that the channel proves of who asks, where neither the leaf nor an enrolment names it.
+
+    A token may be bound to the key of an SVID, which makes proofs too: who stops the workload must stop that as well.
+    """
+    shown, leaf = case.request.spiffe, case.chain.leaf
+    if shown is None or shown in leaf.names or _holds(case, leaf.holder):
+        return None
+    return shown
 
 
 def _stopped(case: Case, suspension: Suspension, hop: int | None) -> None:

@@ -173,6 +173,27 @@ def test_what_is_bound_to_an_id_is_revoked_by_it(world: World) -> None:
     assert verdict(world, other, spiffe=OTHER) is Reason.ALLOWED
 
 
+def test_who_stops_a_workload_stops_what_is_bound_to_its_svids_key(world: World) -> None:
+    """Nobody enrolled that key: the channel alone says whose it is."""
+    key = signer("an hour's key")
+    tokens, shown = [seal(root(key, limits=READS))], {"holder": key.key.thumbprint, "spiffe": PLANNER}
+    world.authority.enrol(GATE, None, Principal(id=PLANNER, owner="team"))
+    for scope, name in (("agent", PLANNER), ("agent", "spiffe://acme.test/agents"), ("trust_domain", "acme.test")):
+        assert verdict(world, tokens, **shown) is Reason.ALLOWED
+        world.authority.steering.suspend(GATE, scope, name, "a test")
+        assert [one.reason for one in asked(world, tokens, **shown).findings] == [Reason.SUSPENDED]
+        other = shown | {"spiffe": "spiffe://else.test/agent"}
+        assert verdict(world, tokens, **other) is Reason.ALLOWED  # the key's, as another domain's channel proves it
+        world.authority.steering.resume(GATE, scope, name, "a test")
+    assert verdict(world, tokens, proof=world.proof(tokens[0], key), spiffe=PLANNER) is Reason.ALLOWED
+    world.authority.steering.suspend(GATE, "agent", PLANNER, "a test")
+    assert verdict(world, tokens, proof=world.proof(tokens[0], key), spiffe=PLANNER) is Reason.SUSPENDED
+    world.authority.steering.resume(GATE, "agent", PLANNER, "a test")
+    world.authority.revoke(GATE, Revoke(named=Named("holder", PLANNER)))
+    assert verdict(world, tokens, **shown) is Reason.REVOKED
+    assert verdict(world, tokens, proof=world.proof(tokens[0], key), spiffe=PLANNER) is Reason.REVOKED
+
+
 def test_a_root_is_issued_to_an_id_and_a_child_is_minted_for_one(world: World) -> None:
     order = Issue(
         holder=Confirmation(spiffe=PLANNER), grant=mint.grant({"tools": {"mail.read": {}}}), lifetime=60, owner="team"
