@@ -6,15 +6,18 @@ Bundle s4.2.2); one that says a use and does not fit it spoils the bundle. No ke
 
 from __future__ import annotations
 
-import binascii
 from base64 import b64decode
+from collections.abc import Iterable
 
+import msgspec
 from cryptography import x509
 
 from chain import jcs
 from chain.identity.material import PublicJwk, TrustBundle
 from chain.identity.own import MAX_MATERIAL
+from chain.identity.x509svid import require_authority
 from chain.jcs import Json
+from chain.key import refuse_private
 from chain.principal import is_trust_domain
 
 
@@ -35,9 +38,22 @@ def read(trust_domain: str, data: bytes) -> TrustBundle:
     if data.lstrip()[:1] == b"{":
         return _from_json(trust_domain, data)
     try:
-        return TrustBundle(trust_domain, tuple(x509.load_pem_x509_certificates(data)))
-    except ValueError:
+        found = x509.load_pem_x509_certificates(data)
+    except (ValueError, x509.InvalidVersion):
         raise ValueError("neither a SPIFFE bundle nor certificates in PEM") from None
+    return TrustBundle(trust_domain, authorities(trust_domain, found))
+
+
+def authorities(trust_domain: str, found: Iterable[x509.Certificate]) -> tuple[x509.Certificate, ...]:
+    """Return the certificates of a bundle, each of which may be an authority of its trust domain.
+
+    Raises:
+        ValueError: one may not.
+    """
+    held = tuple(found)
+    for one in held:
+        require_authority(one, trust_domain)
+    return held
 
 
 def jwt_keys(data: bytes) -> dict[str, PublicJwk]:
@@ -60,7 +76,7 @@ def _from_json(trust_domain: str, data: bytes) -> TrustBundle:
             raise ValueError(f"`{name}` is no whole number")
     return TrustBundle(
         trust_domain,
-        tuple(_authority(key) for key in listed if key.get("use") == "x509-svid"),
+        authorities(trust_domain, (_authority(key) for key in listed if key.get("use") == "x509-svid")),
         _named([key for key in listed if key.get("use") == "jwt-svid"]),
         numbers["spiffe_sequence"],
         numbers["spiffe_refresh_hint"],
@@ -84,7 +100,7 @@ def _authority(key: dict[str, Json]) -> x509.Certificate:
         raise ValueError("an `x509-svid` key has one certificate in `x5c`")
     try:
         return x509.load_der_x509_certificate(b64decode(chain[0], validate=True))
-    except (ValueError, binascii.Error):
+    except (ValueError, x509.InvalidVersion):  # `binascii.Error` is the former
         raise ValueError("a certificate in `x5c` cannot be read") from None
 
 
@@ -94,5 +110,6 @@ def _named(keys: list[dict[str, Json]]) -> dict[str, PublicJwk]:
         kid = key.get("kid")
         if not isinstance(kid, str) or not kid or kid in found:
             raise ValueError("each key for JWT-SVIDs has a `kid` of its own")
+        refuse_private(msgspec.json.encode(key))
         found[kid] = key
     return found

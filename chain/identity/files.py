@@ -148,6 +148,8 @@ def _read_bundle(trust_domain: str, file: Path, held: TrustBundle | None) -> Tru
     before = None if held is None else held.sequence
     if before is not None and (fresh.sequence is None or fresh.sequence < before):
         raise ConfigurationError(f"bundle `{file}` of `{trust_domain}`: its sequence is below {before}")
+    if before is not None and fresh.sequence == before and fresh != held:
+        raise ConfigurationError(f"bundle `{file}` of `{trust_domain}`: another one had the sequence {before}")
     return fresh
 
 

@@ -11,8 +11,9 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from chain.identity.fault import IdentityError
 from chain.identity.material import Svid
-from chain.principal import parse_id
+from chain.identity.x509svid import id_of
 
 MAX_MATERIAL = 1024 * 1024
 """Bytes of one chain, key or bundle: a bundle of a hundred authorities has about 100 kB."""
@@ -53,7 +54,7 @@ def from_pem(chain: bytes, key: bytes) -> Svid:
         raise ValueError(f"more than {MAX_MATERIAL} bytes")
     try:
         certificates = x509.load_pem_x509_certificates(chain)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise ValueError("the certificates cannot be read") from None
     try:
         private = serialization.load_pem_private_key(key, None)
@@ -80,7 +81,7 @@ def split_der(data: bytes) -> list[x509.Certificate]:
             size = int.from_bytes(data[2:head])
         try:
             found.append(x509.load_der_x509_certificate(data[: head + size]))
-        except ValueError:
+        except (ValueError, x509.InvalidVersion):
             raise ValueError("a certificate cannot be read") from None
         data = data[head + size :]
     if not found:
@@ -88,31 +89,16 @@ def split_der(data: bytes) -> list[x509.Certificate]:
     return found
 
 
-def id_of(leaf: x509.Certificate) -> str:
-    """Return the SPIFFE id of a certificate, which must be its only URI SAN (X509-SVID s2).
-
-    Raises:
-        ValueError: there is none, there are more, or it is not a strict id.
-    """
-    try:
-        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
-        raise ValueError("the certificate has no names that can be read") from None
-    ids = names.get_values_for_type(x509.UniformResourceIdentifier)
-    if len(ids) != 1:
-        raise ValueError("an X.509-SVID has exactly one URI")
-    parse_id(ids[0])
-    return ids[0]
-
-
 def _svid(certificates: list[x509.Certificate], private: object, stated: str | None) -> Svid:
     if not isinstance(private, (ec.EllipticCurvePrivateKey, rsa.RSAPrivateKey)):
         raise ValueError("TLS needs an EC or RSA key")  # noqa: TRY004 - bad bytes, no bad call
     leaf = certificates[0]
-    name = id_of(leaf)
+    try:
+        name = id_of(leaf)
+    except IdentityError as error:
+        raise ValueError(error.fault.meaning) from None
     if stated is not None and stated != name:
         raise ValueError("the certificate has another id than stated")
-    _require_leaf(leaf)
     if leaf.public_key() != private.public_key():
         raise ValueError("the private key is another certificate's")
     return Svid(
@@ -121,18 +107,3 @@ def _svid(certificates: list[x509.Certificate], private: object, stated: str | N
         key=private.private_bytes(_PEM, _PKCS8, _PLAIN),
         expires=leaf.not_valid_after_utc.timestamp(),
     )
-
-
-def _require_leaf(certificate: x509.Certificate) -> None:
-    """Refuse a certificate that may sign others, or no handshake (X509-SVID s4.1, s4.3)."""
-    try:
-        if certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
-            raise ValueError("a CA's certificate is no leaf")
-    except x509.ExtensionNotFound:
-        pass  # the same as `ca` false
-    try:
-        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
-    except x509.ExtensionNotFound:
-        raise ValueError("a leaf says what its key may do") from None
-    if usage.key_cert_sign or usage.crl_sign or not usage.digital_signature:
-        raise ValueError("a leaf's key signs handshakes, and neither certificates nor revocations")

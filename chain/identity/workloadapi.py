@@ -18,7 +18,7 @@ import grpc
 from cryptography import x509
 
 from chain.errors import ConfigurationError, UnreachableError
-from chain.identity.bundle import jwt_keys
+from chain.identity.bundle import authorities, jwt_keys
 from chain.identity.material import Bundles, Material, PublicJwk, Report, Svid, TrustBundle, quiet
 from chain.identity.own import from_der, split_der
 from chain.identity.stubs import HEADER, stubs
@@ -189,9 +189,9 @@ class WorkloadSource:
         if not chosen:
             raise ValueError(f"no SVID of `{self._wanted}`")
         svid = from_der(chosen[0].x509_svid, chosen[0].x509_svid_key, chosen[0].spiffe_id)
-        federated = response.federated_bundles.items()
-        found = {_domain(one): tuple(split_der(data)) if data else () for one, data in federated}
-        found[_domain(svid.id)] = tuple(split_der(chosen[0].bundle))
+        own, federated = _domain(svid.id), {_domain(one): data for one, data in response.federated_bundles.items()}
+        found = {name: authorities(name, split_der(data)) if data else () for name, data in federated.items()}
+        found[own] = authorities(own, split_der(chosen[0].bundle))
         if svid.expires <= self._clock():
             raise ValueError("the SVID is expired")
         self._put(svid=svid, authorities=found)

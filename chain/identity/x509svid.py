@@ -29,7 +29,7 @@ from cryptography.x509.verification import (
 
 from chain.base64url import b64encode
 from chain.identity.fault import Fault, IdentityError
-from chain.identity.material import Bundles, Source
+from chain.identity.material import Bundles, Source, TrustBundle
 from chain.key import PublicKey
 from chain.peer import Workload
 from chain.principal import MAX_ID, SCHEME, is_trust_domain, parse_id
@@ -55,8 +55,7 @@ def verify(chain: bytes, bundles: Bundles, now: float) -> Workload:
         IdentityError: they prove no workload; says why.
     """
     leaf, *between = _certificates(chain)
-    name = _id(leaf)
-    _profile(leaf)
+    name = id_of(leaf)
     at = datetime.fromtimestamp(now, UTC)
     if at < leaf.not_valid_before_utc:
         raise IdentityError(Fault.SVID_NOT_YET_VALID)
@@ -65,7 +64,7 @@ def verify(chain: bytes, bundles: Bundles, now: float) -> Workload:
     bundle = bundles.get(parse_id(name)[0])
     if bundle is None or not bundle.authorities:
         raise IdentityError(Fault.SVID_DOMAIN_UNTRUSTED)
-    path = _path(leaf, between, bundle.authorities, at)
+    path = _path(leaf, between, bundle, at)
     return Workload(
         name,
         min(one.not_valid_after_utc for one in path).timestamp(),
@@ -112,12 +111,23 @@ class X509Verifier:
         return found
 
 
+def id_of(leaf: x509.Certificate) -> str:
+    """Return the SPIFFE id of a certificate that is a workload's, whoever signed it and whenever it is valid.
+
+    Raises:
+        IdentityError: it is none.
+    """
+    name = _id(leaf)
+    _profile(leaf)
+    return name
+
+
 def _certificates(chain: bytes) -> list[x509.Certificate]:
     if not chain:
         raise IdentityError(Fault.SVID_MISSING)
     try:
         found = x509.load_pem_x509_certificates(chain)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise IdentityError(Fault.SVID_MALFORMED) from None
     if len(found) >= MAX_PATH:
         raise IdentityError(Fault.SVID_TOO_MANY)
@@ -127,11 +137,8 @@ def _certificates(chain: bytes) -> list[x509.Certificate]:
 def _id(leaf: x509.Certificate) -> str:
     """Return the only URI, which must be the strict id of a workload (X509-SVID s2, SPIFFE-ID s2)."""
     try:
-        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-    except x509.ExtensionNotFound:
-        uris = []
-    except (x509.DuplicateExtension, ValueError):
+        uris = uris_of(leaf)
+    except ValueError:
         raise IdentityError(Fault.SVID_EXTENSION_UNREADABLE) from None
     if len(uris) != 1:
         raise IdentityError(Fault.SVID_URI_MANY if uris else Fault.SVID_URI_MISSING)
@@ -141,6 +148,34 @@ def _id(leaf: x509.Certificate) -> str:
     except ValueError:
         raise IdentityError(fault_of(name)) from None
     return name
+
+
+def uris_of(certificate: x509.Certificate) -> list[str]:
+    """Return the URIs among a certificate's names.
+
+    Raises:
+        ValueError: an extension of it cannot be read.
+    """
+    try:
+        names = _extension(certificate.extensions, x509.SubjectAlternativeName)
+    except (x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        raise ValueError(str(error)) from None
+    return [] if names is None else names.value.get_values_for_type(x509.UniformResourceIdentifier)
+
+
+def require_authority(certificate: x509.Certificate, trust_domain: str) -> None:
+    """Return where a certificate may be an authority of a trust domain (X509-SVID s4.1, s4.3, s3.2).
+
+    Raises:
+        ValueError: it signs no certificates, speaks for another trust domain, or cannot be read.
+    """
+    own, named = f"{SCHEME}{trust_domain}", uris_of(certificate)
+    basic = _extension(certificate.extensions, x509.BasicConstraints)
+    usage = _extension(certificate.extensions, x509.KeyUsage)
+    if basic is None or not basic.value.ca or (usage is not None and not usage.value.key_cert_sign):
+        raise ValueError("a certificate that may not sign others is no authority")
+    if any(uri.startswith(SCHEME) and uri != own for uri in named):
+        raise ValueError("an authority of another trust domain")
 
 
 def fault_of(name: str) -> Fault:
@@ -187,15 +222,20 @@ def _extension(found: x509.Extensions, kind: type[T]) -> x509.Extension[T] | Non
 
 
 def _path(
-    leaf: x509.Certificate, between: Sequence[x509.Certificate], authorities: Sequence[x509.Certificate], at: datetime
+    leaf: x509.Certificate, between: Sequence[x509.Certificate], bundle: TrustBundle, at: datetime
 ) -> list[x509.Certificate]:
     """Return the path from a leaf to an authority of its own trust domain (RFC 5280 s6, X509-SVID s5.2)."""
-    builder = PolicyBuilder().store(Store(list(authorities))).time(at).max_chain_depth(MAX_PATH - 2)
+    builder = PolicyBuilder().store(Store(list(bundle.authorities))).time(at).max_chain_depth(MAX_PATH - 2)
     builder = builder.extension_policies(ca_policy=_AUTHORITY, ee_policy=ExtensionPolicy.permit_all())
     try:
-        return builder.build_client_verifier().verify(leaf, list(between)).chain
+        path = builder.build_client_verifier().verify(leaf, list(between)).chain
+        for above in path[1:]:
+            require_authority(above, bundle.trust_domain)
     except (VerificationError, ValueError):
         raise IdentityError(Fault.SVID_PATH) from None
+    if len(path) == 1:  # it lies in the bundle itself, and nobody signed it
+        raise IdentityError(Fault.SVID_PATH)
+    return path
 
 
 def _signs(_policy: Policy, _certificate: x509.Certificate, usage: x509.KeyUsage) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from base64 import b64encode
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -270,14 +271,45 @@ BUNDLES = {
     "a hint that is true": b'{"keys":[],"spiffe_refresh_hint":true}',
     "too long": b"{" + b" " * (1024 * 1024),
     "text": b"hello",
+    "a private key": b'{"keys":[{"use":"jwt-svid","kid":"1","kty":"EC","crv":"P-256","x":"AA","y":"AA","d":"AA"}]}',
+    "a shared key": b'{"keys":[{"use":"jwt-svid","kid":"1","kty":"oct","k":"AA"}]}',
 }
 
 
 @pytest.mark.parametrize("case", BUNDLES)
 def test_a_bundle_is_whole_or_refused(case: str) -> None:
-    assert len(BUNDLES) == 17
+    assert len(BUNDLES) == 19
     with pytest.raises(ValueError, match=r"."):
         read("dev.test", BUNDLES[case])
+
+
+def test_an_authority_signs_others_and_is_of_its_own_domain(authority: DevAuthority) -> None:
+    """Both as JSON and as PEM; what a workload shows is no authority, and another domain's is not this one's."""
+    leaf = x509.load_der_x509_certificate(authority.leaf(ALICE).certificate)
+    for name, one, allowed in (
+        ("dev.test", authority.authorities[0], True),
+        ("dev.test", leaf, False),
+        ("other.test", authority.authorities[0], False),
+    ):
+        der = b64encode(one.public_bytes(Encoding.DER)).decode()
+        listed = json.dumps({"keys": [{"use": "x509-svid", "kty": "EC", "x5c": [der]}]}).encode()
+        for data in (one.public_bytes(Encoding.PEM), listed):
+            if allowed:
+                assert read(name, data).authorities == (one,)
+                continue
+            with pytest.raises(ValueError, match=r"no authority|another trust domain"):
+                read(name, data)
+
+
+def test_one_sequence_is_one_bundle(place: Place) -> None:
+    source = place.source()
+    first = source.current()
+    place.bundle.write_bytes(spiffe_bundle(DevAuthority("dev.test", time.time, 60), spiffe_sequence=3))
+    place.later()
+    assert source.current().bundles == first.bundles
+    place.bundle.write_bytes(spiffe_bundle(place.authority, spiffe_sequence=4))
+    place.later()
+    assert source.current().bundles["dev.test"].sequence == 4
 
 
 def test_a_key_of_unknown_use_is_ignored(authority: DevAuthority) -> None:
@@ -378,7 +410,9 @@ def test_files_stand_beside_the_workload_api(place: Place, api: DevWorkloadApi) 
 
 
 def test_sources_are_merged_by_domain_and_never_joined(place: Place) -> None:
-    bare = FileSource(None, None, {"other.test": place.bundle}, time.time)
+    other = place.bundle.with_name("other.json")
+    other.write_bytes(spiffe_bundle(DevAuthority("other.test", time.time, 60)))
+    bare = FileSource(None, None, {"other.test": other}, time.time)
     both = merged(place.source(), bare)
     assert set(both.current().bundles) == {"dev.test", "other.test"}
     both.close()
