@@ -50,8 +50,9 @@ def identity(
     Each ID (`spiffe://dev.test/agents/alice`, or `agents/alice`) gets a unix socket in DIR that only you may use.
     A workload that is given that socket has that identity: SPIFFE_ENDPOINT_SOCKET=unix:DIR/agents+alice/api.sock
 
-    The authority's keys live in memory. SIGHUP makes new ones; those before stay trusted until the next. Clients of
-    gRPC in Python verify a server by DNS name alone: name the server's id with --server.
+    The authority's keys live in memory. SIGHUP lets the next ones sign, which were published before; those before
+    stay trusted until the next SIGHUP. Clients of gRPC in Python verify a server by DNS name alone: name the server's
+    id with --server.
 
     Once it serves, one JSON line on stdout names the sockets; it ends with SIGTERM or SIGINT.
     """

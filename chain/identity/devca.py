@@ -35,9 +35,6 @@ AUTHORITY_TTL = 30 * 86400.0
 JWT_TTL = 300.0
 """Seconds of a JWT-SVID, or those of an X.509-SVID if they are fewer; what SPIRE gives too."""
 
-KEPT = 2
-"""Authorities that are published at once: the one that signs, and the one before, until its leaves are gone."""
-
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
@@ -99,13 +96,15 @@ class DevAuthority:
         self.ttl = ttl
         self._clock = clock
         self._lock = threading.Lock()
-        self._generations = [_Generation(trust_domain, clock())]
+        # The one that signs; the next, because who has not heard of it yet would refuse what it signs; the one before.
+        self._generations = [_Generation(trust_domain, clock()) for _ in range(2)]
 
     def rotate(self) -> None:
-        """Sign with new keys from here on; the ones before stay in the bundle."""
+        """Sign with the keys that were published last from here on, and publish the next; those before stay a while."""
         fresh = _Generation(self.trust_domain, self._clock())
         with self._lock:
-            self._generations = [fresh, *self._generations][:KEPT]
+            before, signing, *_ = self._generations
+            self._generations = [signing, fresh, before]
 
     @property
     def authorities(self) -> tuple[x509.Certificate, ...]:

@@ -46,13 +46,13 @@ def test_the_standard_client_is_served(tmp_path: Path) -> None:
             assert client.validate_jwt_svid(token, "https://chain.example").spiffe_id == SpiffeId(ALICE)
             keys = client.fetch_jwt_bundles().get_bundle_for_trust_domain(TrustDomain("dev.test"))
             assert keys is not None
-            assert len(keys.jwt_authorities) == 1
+            assert len(keys.jwt_authorities) == 2  # the one that signs, and the next
         followed = WorkloadSource(ready["sockets"][CHAIN], time.time)
         try:
             first = followed.current().svid
             process.send_signal(signal.SIGHUP)
             eventually(lambda: followed.current().svid != first)
-            eventually(lambda: len(followed.current().bundles["dev.test"].authorities) == 2)
+            eventually(lambda: len(followed.current().bundles["dev.test"].authorities) == 3)
         finally:
             followed.close()
         process.terminate()

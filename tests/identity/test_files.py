@@ -85,7 +85,7 @@ def test_svid_and_bundles_are_read(place: Place) -> None:
     mine = held.bundles["dev.test"]
     assert (mine.authorities, mine.sequence, mine.refresh_hint) == (place.authority.authorities, 3, 60)
     assert set(mine.jwt_keys) == {key["kid"] for key in place.authority.jwt_keys}
-    assert held.bundles["other.test"].authorities == other.authorities
+    assert held.bundles["other.test"].authorities == other.authorities[:1]
     assert "PRIVATE" not in repr(held)
 
 
@@ -317,7 +317,7 @@ def test_a_key_of_unknown_use_is_ignored(authority: DevAuthority) -> None:
     held["keys"] += [{"use": "wit-svid", "kid": "1"}, {"kid": "2"}]
     found = read("dev.test", json.dumps(held).encode())
     assert found == read("dev.test", spiffe_bundle(authority))
-    assert len(found.jwt_keys) == 1
+    assert set(found.jwt_keys) == {key["kid"] for key in authority.jwt_keys}
     with pytest.raises(ValueError, match="no trust domain"):
         read("Dev.test", spiffe_bundle(authority))
 

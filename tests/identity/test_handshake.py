@@ -77,5 +77,7 @@ def test_before_and_after_a_rotation_they_meet(api: DevWorkloadApi, authority: D
     server = material(api, CHAIN)
     assert call(server, before, roots(server)) is not None
     assert Named.names == (ALICE.encode(),)
+    assert call(server, before, roots(before)) is not None  # it was published before it signed
+    api.rotate()
     with pytest.raises(grpc.RpcError):
-        call(server, before, roots(before))  # who does not follow the bundle does not know the new authority
+        call(material(api, CHAIN), before, roots(before))  # who follows no bundle does not know what came later
