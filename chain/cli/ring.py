@@ -64,7 +64,11 @@ def _to(name: str, state: State, text: str) -> None:
 
 _to("activate", "active", "Let a pending key sign; the active one retires: it verifies and signs no more.")
 _to("retire", "retired", "Let a key go that never signed, or whose last roots have ended.")
-_to("compromise", "compromised", "Distrust a key for ever. Then restart the server, and revoke by its name.")
+_to(
+    "compromise",
+    "compromised",
+    "Distrust a key for ever. First `chain revoke --signing-key`, which a running server obeys at once; then restart.",
+)
 
 
 def _print(found: Ring, *, as_json: bool) -> None:

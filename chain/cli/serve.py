@@ -6,6 +6,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Coroutine
+from contextlib import ExitStack
 from importlib.util import find_spec
 from typing import Any
 
@@ -15,7 +16,6 @@ from chain.cli import harden
 from chain.cli.composition import authority, overruled
 from chain.cli.identities import source_of
 from chain.cli.output import json_option, print_json
-from chain.errors import ChainError
 from chain.identity.material import Source
 from chain.identity.tls import Channels
 from chain.service.calllog import CallLog
@@ -36,18 +36,16 @@ def serve(arguments: tuple[str, ...], *, as_json: bool) -> None:  # noqa: ARG001
     settings = load(arguments)
     log = CallLog(sys.stderr, time.time, settings.log_level)
     held = authority(settings)
-    try:
+    with ExitStack() as opened:
+        opened.callback(held.close)  # the server closes it too, last of all; twice is once
         configured = overruled(settings, held)
         source = source_of(settings.identity, lambda said: log.event("identity", "warning", said=said))
+        if source is not None:
+            opened.callback(source.close)
         workloads = None if source is None else _workloads(settings, source)
-    except ChainError:
-        held.close()
-        raise
-    if configured is not None:  # the ledger's own word counts; an operator changes it with `chain policy activate`
-        log.event("policy of the ledger kept", "warning", active=held.policies.digest, configured=configured)
-    _run(ChainServer(held, settings, workloads=workloads).run(ready=_announce))
-    if source is not None:
-        source.close()
+        if configured is not None:  # the ledger's own word counts; an operator changes it with `chain policy activate`
+            log.event("policy of the ledger kept", "warning", active=held.policies.digest, configured=configured)
+        _run(ChainServer(held, settings, workloads=workloads).run(ready=_announce))
 
 
 def _workloads(settings: ServeSettings, source: Source) -> Channels:

@@ -7,6 +7,7 @@ channel, and what is under way on the old one ends there; then it is closed. No 
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Lock, Thread
@@ -44,7 +45,7 @@ class _Line(Generic[C]):
         self.methods = calls.methods(self.channel)
 
 
-class _Lines(Generic[C]):
+class _Lines(ABC, Generic[C]):
     """What both kinds share: which line is the present one, and who is still on which."""
 
     def __init__(self, place: Endpoint) -> None:
@@ -62,8 +63,9 @@ class _Lines(Generic[C]):
         """Return what a call that begins now shows of its caller."""
         return (self.version, *self.place.metadata())
 
+    @abstractmethod
     def _open(self, credentials: grpc.ChannelCredentials | None) -> C:
-        raise NotImplementedError
+        """Return a channel."""
 
     def _current(self) -> tuple[_Line[C], _Line[C] | None]:
         """Return the line for a new call, and an old one that is to be closed because nobody is on it.

@@ -94,6 +94,8 @@ def _mutual(settings: ServeSettings) -> Iterator[str]:
         if times > 1:
             yield f"`{pattern}` stands for {times} callers"
         yield from _pattern(pattern)
+    if settings.identity is not None and settings.identity.jwt_audience and not settings.listen:
+        yield "`identity.jwt_audience` is for `listen`, and that names no address"
     if not settings.mtls_listen:
         tokens = settings.listen and settings.identity is not None and settings.identity.jwt_audience
         if (named or settings.identity is not None) and not tokens:

@@ -289,6 +289,7 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ({"identity": None}, "needs `identity`"),
     ({"mtls_listen": ""}, "neither is named"),
     ({"mtls_listen": "nowhere"}, "host:port"),
+    ({"identity": {"jwt_audience": [PEP]}}, "is for `listen`"),
     ({"callers": [{"name": "a", "roles": ["auditor"], "credentials": ["0" * 64]}]}, "lets nobody in"),
     ({"callers": [CALLERS[0] | {"spiffe": "spiffe://acme.test/*/x"}]}, "SPIFFE"),
     ({"callers": [CALLERS[0], CALLERS[0] | {"name": "b"}]}, "stands for 2 callers"),
