@@ -135,6 +135,7 @@ def test_what_is_no_strict_token_is_malformed(token: str) -> None:
     with pytest.raises(IdentityError) as refused:
         verify(token, BUNDLES, [US], NOW)
     assert refused.value.fault is Fault.JWT_MALFORMED
+    assert verify(GOOD, BUNDLES, [US], NOW).id == ALICE
 
 
 @pytest.mark.parametrize(
@@ -158,6 +159,7 @@ def test_what_the_profile_allows_is_accepted(header: Any, claims: Any, key: str)
 def test_without_an_audience_of_ours_nobody_is_known() -> None:
     with pytest.raises(IdentityError, match="jwt_aud_mismatch"):
         verify(GOOD, BUNDLES, [], NOW)
+    assert verify(GOOD, BUNDLES, ["https://else.example", US], NOW).id == ALICE
 
 
 def test_any_changed_sign_is_refused() -> None:
