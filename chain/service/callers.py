@@ -6,7 +6,7 @@ of those that do the most exact one counts alone: roles are never added up.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -19,8 +19,8 @@ from chain.service.credentials import Identity
 REMEMBERED = 4096
 """Workloads whose caller is remembered; then all are looked up anew."""
 
-SHOWN = ("x509_pem_cert_chain", "x509_pem_cert")
-"""What gRPC calls the certificates that a peer sent, the leaf first; and the leaf, where it sent nothing else."""
+LEAF, SENT = "x509_pem_cert", "x509_pem_cert_chain"
+"""What gRPC calls the certificate whose key the handshake proved, and what the peer sent along with it."""
 
 
 class Workloads(Protocol):
@@ -94,8 +94,7 @@ def by_channel(workloads: Workloads, callers: Callers) -> Callable[[Mapping[str,
     def identify(metadata: Mapping[str, str | bytes], context: Any) -> Identity:  # noqa: ANN401  # gRPC's context
         if "authorization" in metadata:
             raise UnauthenticatedError("a credential beside that of the channel: only one may speak for a caller")
-        shown = context.auth_context()
-        chain = next((shown[name][0] for name in SHOWN if shown.get(name)), b"")
+        chain = _shown(context.auth_context())
         workload = workloads.channel(chain)
 
         def again() -> None:
@@ -104,6 +103,15 @@ def by_channel(workloads: Workloads, callers: Callers) -> Callable[[Mapping[str,
         return Identity(callers.of(workload), workload.until, again)
 
     return identify
+
+
+def _shown(properties: Mapping[str, Sequence[bytes]]) -> bytes:
+    """Return what a peer showed, PEM: first the certificate that it proved, then all others.
+
+    Whoever calls may send anybody's certificate along, and a server's gRPC leaves the proven one out of what was sent.
+    """
+    proven, sent = (b"".join(properties.get(name) or ()) for name in (LEAF, SENT))
+    return proven + sent.removeprefix(proven) if proven else b""
 
 
 def by_token(workloads: Workloads, callers: Callers) -> Callable[[str], Identity]:

@@ -8,7 +8,7 @@ import io
 import os
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +171,18 @@ async def test_no_method_is_open_to_who_is_no_caller(domain: Domain, who: str) -
     for path in METHODS if who != "nobody" else list(METHODS)[:3]:
         assert await code(channel, path) is expected, path
     assert await code(domain.channel(svid(domain.own, ROLES[Role.OPERATOR])), "/x/y") in REFUSED
+
+
+@pytest.mark.parametrize("along", ["victim", "victim thief", "thief victim"])
+async def test_a_certificate_that_was_only_sent_along_speaks_for_nobody(domain: Domain, along: str) -> None:
+    """Whoever was ever called by an operator has its certificate; what makes a caller an operator is the key."""
+    own = {"victim": svid(domain.own, ROLES[Role.OPERATOR]), "thief": svid(domain.own, ROLES[Role.AUDITOR])}
+    sent = b"".join(own[name].chain for name in along.split())
+    suspend, info = "/chain.v1.ControlService/Suspend", "/chain.v1.ServerInfoService/GetServerInfo"
+    thief, victim = (domain.channel(replace(own[name], chain=own[name].chain + sent)) for name in ("thief", "victim"))
+    assert await code(thief, suspend) is grpc.StatusCode.PERMISSION_DENIED
+    assert await code(thief, info) is grpc.StatusCode.OK
+    assert await code(victim, suspend) not in REFUSED
 
 
 async def test_a_second_credential_is_refused(domain: Domain) -> None:
