@@ -45,6 +45,7 @@ class Fault(StrEnum):
     SVID_SIGNS_CERTIFICATES = "svid_signs_certificates", "a workload's key may not sign certificates"
     SVID_SIGNS_CRLS = "svid_signs_crls", "a workload's key may not sign revocation lists"
     SVID_EXTENDED_KEY_USAGE = "svid_extended_key_usage", "the extended key usage is not of both server and client"
+    SVID_KEY_WEAK = "svid_key_weak", "a key is neither RSA of 2,048 bits or more nor of P-256, P-384 or P-521"
     SVID_NOT_YET_VALID = "svid_not_yet_valid", "the certificate is not valid yet"
     SVID_EXPIRED = "svid_expired", "the certificate has expired"
     SVID_DOMAIN_UNTRUSTED = "svid_domain_untrusted", "no bundle of the id's trust domain is trusted here"

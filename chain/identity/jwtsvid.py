@@ -21,7 +21,7 @@ from chain import jcs
 from chain.base64url import b64decode
 from chain.identity.fault import Fault, IdentityError
 from chain.identity.material import Bundles, PublicJwk, Source
-from chain.identity.x509svid import fault_of
+from chain.identity.x509svid import MIN_RSA, fault_of
 from chain.jcs import Json
 from chain.peer import Workload
 from chain.principal import parse_id
@@ -34,9 +34,6 @@ MAX_LIFETIME = 86400
 
 SKEW = 30
 """Seconds that another's clock may be ahead of ours."""
-
-MIN_RSA = 2048
-"""Bits of an RSA key (RFC 7518 s3.3)."""
 
 REMEMBERED = 4096
 """Tokens that are remembered as verified."""

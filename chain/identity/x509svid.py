@@ -15,7 +15,8 @@ from threading import Lock
 from typing import TypeVar
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import (
@@ -39,6 +40,12 @@ T = TypeVar("T", bound=x509.ExtensionType)
 MAX_PATH = 8
 """Certificates of one path, leaf and authority included: nested servers need a few, and a stranger sends them."""
 
+MIN_RSA = 2048
+"""Bits of an RSA key (RFC 7518 s3.3; NIST SP 800-57: 112 bits of security)."""
+
+CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
+"""Curves of EC keys: those that TLS knows here and that paths are built over."""
+
 REMEMBERED = 4096
 """Peers whose certificates are remembered as verified, about 3 kB each."""
 
@@ -56,6 +63,8 @@ def verify(chain: bytes, bundles: Bundles, now: float) -> Workload:
     """
     leaf, *between = _certificates(chain)
     name = id_of(leaf)
+    if not all(map(is_strong, between)):
+        raise IdentityError(Fault.SVID_KEY_WEAK)
     at = datetime.fromtimestamp(now, UTC)
     if at < leaf.not_valid_before_utc:
         raise IdentityError(Fault.SVID_NOT_YET_VALID)
@@ -167,8 +176,10 @@ def require_authority(certificate: x509.Certificate, trust_domain: str) -> None:
     """Return where a certificate may be an authority of a trust domain (X509-SVID s4.1, s4.3, s3.2).
 
     Raises:
-        ValueError: it signs no certificates, speaks for another trust domain, or cannot be read.
+        ValueError: it signs no certificates, has a weak key, speaks for another trust domain, or cannot be read.
     """
+    if not is_strong(certificate):
+        raise ValueError(Fault.SVID_KEY_WEAK.meaning)
     own, named = f"{SCHEME}{trust_domain}", uris_of(certificate)
     basic = _extension(certificate.extensions, x509.BasicConstraints)
     usage = _extension(certificate.extensions, x509.KeyUsage)
@@ -176,6 +187,17 @@ def require_authority(certificate: x509.Certificate, trust_domain: str) -> None:
         raise ValueError("a certificate that may not sign others is no authority")
     if any(uri.startswith(SCHEME) and uri != own for uri in named):
         raise ValueError("an authority of another trust domain")
+
+
+def is_strong(certificate: x509.Certificate) -> bool:
+    """Tell whether a certificate's key is of a kind that is trusted with an identity."""
+    try:
+        key = certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm):  # of no kind that is known here
+        return False
+    if isinstance(key, rsa.RSAPublicKey):
+        return key.key_size >= MIN_RSA
+    return isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, CURVES)
 
 
 def fault_of(name: str) -> Fault:
@@ -212,6 +234,8 @@ def _profile(leaf: x509.Certificate) -> None:
     both = {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH}
     if extended is not None and not both <= set(extended.value):
         raise IdentityError(Fault.SVID_EXTENDED_KEY_USAGE)
+    if not is_strong(leaf):
+        raise IdentityError(Fault.SVID_KEY_WEAK)
 
 
 def _extension(found: x509.Extensions, kind: type[T]) -> x509.Extension[T] | None:
@@ -258,8 +282,6 @@ _AUTHORITY = (
 def _thumbprint(leaf: x509.Certificate) -> str | None:
     """Return the name of the leaf's key, if a token may name it."""
     key = leaf.public_key()
-    if isinstance(key, ed25519.Ed25519PublicKey):
-        return PublicKey("EdDSA", key.public_bytes(Encoding.Raw, PublicFormat.Raw)).thumbprint
     if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1):
         return PublicKey("ES256", key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)[1:]).thumbprint
     return None
