@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
 
 from chain.approving import Approving
 from chain.caller import Caller
 from chain.catalog import Catalogue
 from chain.decision import Decision, Effect
 from chain.desk import Chains, Clock, Desk, Entropy, Presented, unread
-from chain.errors import ConfigurationError, InvalidRequestError
+from chain.errors import InvalidRequestError
 from chain.explain import Explanation
 from chain.handing import Handing
 from chain.key import PublicKey, Signer
+from chain.keyring import KeyRing
+from chain.keys import Keys
 from chain.ledger import Store
 from chain.order import Issue, Revoke
 from chain.pace import Breaker
@@ -29,8 +30,9 @@ from chain.principal import Principal
 from chain.request import Request
 from chain.roots import Roots
 from chain.signal import Transmitter
+from chain.signing import Signing
 from chain.simulate import Simulation
-from chain.state import Settings
+from chain.state import Settings, agreed
 from chain.steering import Steering
 from chain.supposed import Hypothesis
 from chain.token import Verifier
@@ -48,6 +50,7 @@ class Authority:
         audience: what proofs for `Delegate` and `Revoke` name.
         issuer: the `iss` of roots made here.
         verifier: anchors and rules.
+        keys: the issuer's own, and what is published of them.
         approvals: what people are asked, and say.
         policies: which policy is active.
         steering: what is suspended, and what others signal.
@@ -63,6 +66,7 @@ class Authority:
         entropy: Entropy,
         audience: str,
         signer: Signer | None = None,
+        ring: KeyRing | None = None,
         issuer: str = "",
         catalogue: Catalogue | None = None,
         settings: Settings | None = None,
@@ -78,8 +82,9 @@ class Authority:
             verifier: anchors and rules.
             clock, entropy: the outside world.
             audience: this authority's own name as an enforcement point.
-            signer: the issuer's key; without one nothing can be issued here.
-            issuer: URI, with `signer`.
+            signer: the issuer's key; without it and without `ring` nothing can be issued here.
+            ring: the issuer's keys instead, which come and go; owned as the store is.
+            issuer: URI, with `signer` or `ring`.
             catalogue: what each tool is; empty means that all is `act`.
             settings: defaults to the verifier's profile and labels.
             steady: seconds that pass however the clock is set, so that a wrong one sets no used nonce free.
@@ -88,26 +93,18 @@ class Authority:
             transmitters: whose signals are taken (`chain.signal`).
 
         Raises:
-            ConfigurationError: no anchor, a signer that none trusts, or settings that contradict the rules.
+            ConfigurationError: settings that contradict the rules, or keys that cannot be used (`chain.signing`).
         """
-        rules = verifier.rules
-        given = settings or Settings(profile=rules.profile, labels=rules.labels)
-        self._settings = given if given.home is not None else replace(given, home=audience)
-        if (self._settings.profile, self._settings.labels) != (rules.profile, rules.labels):
-            raise ConfigurationError("settings and verifier differ in profile or labels")
-        if not verifier.anchors:
-            raise ConfigurationError("no trust anchor: every chain would be refused")
-        if signer is not None and not verifier.trusts(signer.key, issuer):
-            raise ConfigurationError(f"no trust anchor lets the signer's key speak for `{issuer}`")
+        told = agreed(settings, verifier.rules.profile, verifier.rules.labels, audience)
         self.audience = audience
         self.issuer = issuer
         self.verifier = verifier
         tools = catalogue or Catalogue()
-        self._desk = Desk(
-            store, verifier, clock, entropy, self._settings, tools, steady=steady, resume=resume, breaker=breaker
-        )
+        self._desk = Desk(store, verifier, clock, entropy, told, tools, steady=steady, resume=resume, breaker=breaker)
         self._handing = Handing(self._desk, verifier, audience)
-        self._roots = Roots(self._desk, verifier, signer, issuer, audience)
+        signing = Signing(self._desk, verifier, issuer, signer, ring)
+        self._roots = Roots(self._desk, verifier, signing, issuer, audience)
+        self.keys = Keys(self._desk, signing)
         self.approvals = Approving(self._desk, audience)
         self.policies = Policies(self._desk)
         self.steering = Steering(self._desk, audience, transmitters)
@@ -133,8 +130,11 @@ class Authority:
         return self._desk.live.principal(holder)
 
     def close(self) -> None:
-        """Write what is queued and release the store."""
-        self._desk.store.close()
+        """Write what is queued and release the store, and the issuer's keys."""
+        try:
+            self._desk.store.close()
+        finally:
+            self.keys.close()
 
     def check(self, caller: Caller, presented: Presented, request: Request, at_least: int = 0) -> Decision:
         """Decide one call, record the decision, return it. See `begin_check`."""
@@ -175,7 +175,7 @@ class Authority:
 
     def chains(self) -> Chains:
         """Return a memory for the chains of one batch: each is resolved once."""
-        return Chains(self._desk.resolve)
+        return Chains(self._desk)
 
     def explain(self, caller: Caller, presented: Presented, request: Request) -> Explanation:
         """Decide as `check` would, now, and lay every hop open. Writes nothing, uses nothing up.

@@ -65,21 +65,25 @@ SWEEP_EVERY = 60
 class Chains:
     """The chains of one batch: each is resolved once, also where it is refused.
 
-    A chain stays authentic; whether it was revoked meanwhile is asked in the commit.
+    A chain stays authentic while the anchors are the same; whether it was revoked meanwhile is asked in the commit.
     """
 
-    def __init__(self, resolve: Callable[[Presented], tuple[Chain, Sequence[str]]]) -> None:
-        """Begin with none; `resolve` is the desk's."""
-        self._resolve = resolve
+    def __init__(self, desk: Desk) -> None:
+        """Begin with none."""
+        self._desk = desk
+        self._trust = desk.verifier.trust
         self._known: dict[Presented, Resolved] = {}
 
     def resolve(self, presented: Presented) -> Resolved:
         """Return a chain, or why there is none."""
+        trust = self._desk.verifier.trust
+        if trust is not self._trust:
+            self._trust, self._known = trust, {}
         key = presented if isinstance(presented, bytes) else tuple(presented)
         known = self._known.get(key)
         if known is None:
             try:
-                known = self._resolve(presented)
+                known = self._desk.resolve(presented)
             except InvalidTokenError as error:
                 known = error
             self._known[key] = known
@@ -129,7 +133,7 @@ class Desk:
         self._steady = steady
         self._origin = now - (0.0 if steady is None else steady())
         self._next_sweep = 0.0
-        self.lineage = Lineage(store, self.live, verifier.anchors)
+        self.lineage = Lineage(store, self.live, lambda: verifier.known)
         self.garbage = 0
         self._prefix, self._numbers = b64encode(entropy(9)), count(1)
 
@@ -177,7 +181,7 @@ class Desk:
             unknown = unanswered(Reason.REVISION_UNKNOWN, f"revision {at_least} is not known here", now)
             return done([unknown] * len(calls))
         if chains is None and len(calls) > 1:
-            chains = Chains(self.resolve)
+            chains = Chains(self)
         asked = [self.asked(presented, request, now, chains) for presented, request in calls]
         return self.decide(asked, caller, now, stop)
 
@@ -293,6 +297,14 @@ class Desk:
             return [unread(error, now)] * len(asked)
 
         return then(self.store.commit(batch), answer, fail)
+
+    def told(self, once: Once | None) -> bytes | None:
+        """Return the reply to an idempotency key that was used before: for what is costly before its commit.
+
+        Raises:
+            ConflictError: it was used for another request.
+        """
+        return None if once is None else once.prior(self.live, self.store, self.clock())
 
     def change(self, compose: Compose, once: Once | None, reply: type[R], *, urgent: bool = False) -> Future[R]:
         """Make a change once, and return its reply or raise why it was refused; what is urgent only narrows."""

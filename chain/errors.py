@@ -180,6 +180,15 @@ class SignalError(ChainError):
         super().__init__(detail)
 
 
+class KeyRingError(ChainError):
+    """The issuer's keys do not allow it.
+
+    `KEY_RING_MISSING`, `KEY_RING_UNAVAILABLE`, `KEY_STATE_INVALID` or `SIGNING_KEY_MISSING`.
+    """
+
+    reason = Reason.KEY_STATE_INVALID
+
+
 class CursorError(ChainError):
     """A stream cannot go on from where its reader left it."""
 

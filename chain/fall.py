@@ -6,7 +6,7 @@ and what was not counted fell all the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from itertools import islice
 
@@ -30,9 +30,15 @@ MAX_ROOTS = 10_000
 class Fall:
     """Counts what falls, and tells whether something fell by name."""
 
-    def __init__(self, store: Store, anchors: Iterable[TrustAnchor]) -> None:
+    def __init__(self, store: Store, anchors: Callable[[], Iterable[TrustAnchor]]) -> None:
+        """Count what a store holds.
+
+        Args:
+            store: the ledger.
+            anchors: gives the keys that sign roots, and those that once did: what fell must still be told.
+        """
         self._store = store
-        self._anchors = tuple(anchors)
+        self._anchors = anchors
 
     def felled(self, struck: Struck) -> Revoked:
         """Count what a revocation felled: what bears the name and all that lived beneath, whenever it is asked."""
@@ -91,7 +97,7 @@ class Fall:
 
     def _roots(self, thumbprint: str, struck: Struck) -> Iterator[DelegationRow]:
         """Yield the live roots that an anchor's key signed; a row does not say which, its token does."""
-        anchors = [anchor for anchor in self._anchors if anchor.key.thumbprint == thumbprint]
+        anchors = [anchor for anchor in self._anchors() if anchor.key.thumbprint == thumbprint]
         for number, row in enumerate(self._issued(anchors, struck)):
             if number == MAX_ROOTS:
                 raise StoreError("too many roots to look at every signature")
@@ -121,7 +127,7 @@ class Fall:
             return True
         if any(("key", row.issuer.removeprefix(THUMBPRINT_URI)) in struck for row in path[1:]):
             return True
-        keys = [anchor.key for anchor in self._anchors if ("key", anchor.key.thumbprint) in struck]
+        keys = [anchor.key for anchor in self._anchors() if ("key", anchor.key.thumbprint) in struck]
         return any(_signed(root, key) for key in keys)
 
 

@@ -7,12 +7,12 @@ it can have signed has ended; one that is compromised does nothing from then on,
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias, get_args
 
 import msgspec
 
-from chain.errors import InvalidRequestError
-from chain.key import Jwk, PublicKey
+from chain.errors import KeyRingError, NotFoundError
+from chain.key import Algorithm, Jwk, PublicKey, Signer
 from chain.state import MAX_LIFETIME
 
 State: TypeAlias = Literal["pending", "active", "retiring", "retired", "compromised"]
@@ -29,6 +29,12 @@ FOLLOWS: dict[State, frozenset[State]] = {
     "compromised": frozenset(),
 }
 """State -> the states that may follow it."""
+
+MAX_PUBLISHED = 32
+"""Keys of a ring that are pending, active or retiring: every stranger reads them all."""
+
+_RANK: dict[State, int] = {state: place for place, state in enumerate(get_args(State))}
+"""No state leads back to one before it, so of two that are told of one key the later is the true one."""
 
 
 class Held(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -59,14 +65,18 @@ class Held(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
         """Return the key in the state that follows.
 
         Raises:
-            InvalidRequestError: it may not follow, or what the key signed may still be alive.
+            KeyRingError: it may not follow, or what the key signed may still be alive.
         """
         if state not in FOLLOWS[self.state]:
-            raise InvalidRequestError(f"a key that is {self.state} cannot become {state}")
+            raise KeyRingError(f"a key that is {self.state} cannot become {state}")
         if self.state == "retiring" and state == "retired" and now < self.until:
-            raise InvalidRequestError(f"what this key signed may live for another {self.until - now} s")
+            raise KeyRingError(f"what this key signed may live for another {self.until - now} s")
         until = now + MAX_LIFETIME if state == "retiring" else 0
         return msgspec.structs.replace(self, state=state, since=now, until=until)
+
+    def further(self, other: Held) -> Held:
+        """Return which of two accounts of one key counts: the later state; of the same, the longer obligation."""
+        return max(other, self, key=lambda each: (_RANK[each.state], each.until, each.since))
 
 
 class Ring:
@@ -112,10 +122,11 @@ class Ring:
             now: seconds.
 
         Raises:
-            InvalidRequestError: no such key, or `Held.become` refuses.
+            NotFoundError: no such key.
+            KeyRingError: `Held.become` refuses.
         """
         if name not in self.held:
-            raise InvalidRequestError("no such key in the ring")
+            raise NotFoundError("no such key in the ring")
         changed = dict(self.held)
         changed[name] = changed[name].become(state, now)
         if state in SIGNS and self.signing is not None:
@@ -130,3 +141,65 @@ class Ring:
                 {**msgspec.to_builtins(key.jwk), "kid": key.thumbprint, "alg": key.alg, "use": "sig"} for key in keys
             ]
         }
+
+
+class KeyRing(Protocol):
+    """Where an issuer's keys lie. While one is open, nobody else changes it."""
+
+    def load(self) -> Ring:
+        """Return the ring as it was saved last; an empty one where it never was.
+
+        Raises:
+            ConfigurationError: it cannot be read.
+        """
+        ...
+
+    def save(self, ring: Ring) -> None:
+        """Keep where each key stands, power-safe when this returns.
+
+        Raises:
+            ConfigurationError: it cannot be written; what was saved before still holds.
+        """
+        ...
+
+    def make(self, algorithm: Algorithm) -> PublicKey:
+        """Make a fresh key that can sign from then on, power-safe when this returns. It is in no ring yet.
+
+        Raises:
+            ConfigurationError: it cannot be made or kept.
+        """
+        ...
+
+    def signer(self, name: str) -> Signer | None:
+        """Return what signs with the key of this thumbprint, or None where only its public half is known.
+
+        Raises:
+            ConfigurationError: the key is there and does not open.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let others have it; closing twice is closing once."""
+        ...
+
+
+def reconciled(index: Ring, ledger: Iterable[Held], struck: Iterable[str], now: int) -> Ring:
+    """Return the ring that counts, where index and ledger may tell of different times: the worse state wins.
+
+    Args:
+        index: as it was saved.
+        ledger: as the records tell.
+        struck: thumbprints of keys that were revoked by name.
+        now: seconds.
+    """
+    found = dict(index.held)
+    for each in ledger:
+        name = each.key.thumbprint
+        found[name] = each if name not in found else found[name].further(each)
+    for name in struck:
+        if name in found and found[name].state != "compromised":
+            found[name] = found[name].become("compromised", now)
+    signing = sorted((each for each in found.values() if each.state in SIGNS), key=lambda each: each.since)
+    for each in signing[:-1]:
+        found[each.key.thumbprint] = each.become("retiring", now)
+    return Ring(found.values())

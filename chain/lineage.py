@@ -6,7 +6,7 @@ lies beneath. What it may not see does not exist for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from chain.anchor import TrustAnchor
 from chain.base64url import b64encode
@@ -29,7 +29,7 @@ class Lineage:
         fall: what a revocation fells.
     """
 
-    def __init__(self, store: Store, live: Live, anchors: Iterable[TrustAnchor]) -> None:
+    def __init__(self, store: Store, live: Live, anchors: Callable[[], Iterable[TrustAnchor]]) -> None:
         self._store = store
         self._live = live
         self.fall = Fall(store, anchors)

@@ -37,6 +37,16 @@ class Once:
         """Return the key that a caller gave, bound to everything that it asked for; None where it gave none."""
         return None if key is None else cls(caller.name, method, key, sha256(msgspec.json.encode(asked)).digest())
 
+    def prior(self, live: Live, store: Store, now: float) -> bytes | None:
+        """Return the reply that was given before, or None.
+
+        Raises:
+            ConflictError: to another request.
+        """
+        name = (self.caller, self.method, self.key)
+        row = live.replies.get(name) or store.reply(*name)
+        return None if row is None or row.expires <= now else self.answer(row)
+
     def answer(self, row: ReplyRow) -> bytes:
         """Return the reply that was given.
 
@@ -93,10 +103,9 @@ class Changing:
         """Make the change, unless its key was used."""
         once, at = self._once, self._moment()
         if once is not None:
-            name = (once.caller, once.method, once.key)
-            prior = self._live.replies.get(name) or self._store.reply(*name)
-            if prior is not None and prior.expires > at.now:
-                raise AnsweredError(once.answer(prior))
+            prior = once.prior(self._live, self._store, at.now)
+            if prior is not None:
+                raise AnsweredError(prior)
         with Writing(first, at, self._live, self._store) as writing:
             self.outcome = self._compose(writing)
         if once is not None and isinstance(self.outcome, bytes):

@@ -148,3 +148,9 @@ class Reason(StrEnum):
     SESSION_MISSING = "session_missing", 151, "no session is active"
     OBLIGATION_UNKNOWN = "obligation_unknown", 152, "an obligation that the enforcement point cannot keep"
     WATCH_LOST = "watch_lost", 153, "nobody can tell whether the chain still stands"
+
+    # The issuer's own keys.
+    KEY_RING_MISSING = "key_ring_missing", 160, "no key ring is kept here"
+    KEY_RING_UNAVAILABLE = "key_ring_unavailable", 161, "the key ring could not be read, opened or written"
+    KEY_STATE_INVALID = "key_state_invalid", 162, "the key stands where this may not follow"
+    SIGNING_KEY_MISSING = "signing_key_missing", 163, "no key of the issuer is active, so that nothing is signed"

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
 
+import msgspec
+
 from chain import jcs
 from chain.approval import Approval, Vote
 from chain.base64url import b64encode
@@ -20,6 +22,7 @@ from chain.decision import Decision
 from chain.delegation import Chain, Delegation
 from chain.errors import ExcessError
 from chain.key import PublicKey
+from chain.keyring import Held
 from chain.principal import Principal
 from chain.reason import Reason
 from chain.request import Request
@@ -193,6 +196,16 @@ def signalled(
     if unchanged:
         body |= listed("unchanged", unchanged) | {"why_unchanged": "a newer event was taken before"}
     return body | listed("principals", principals) | listed("keys", keys)
+
+
+def key_changed(held: Held, before: Held | None, cause: str, caller: str) -> dict[str, Any]:
+    """Return the body of `key_changed`: where a key of the issuer stands from here on."""
+    body: dict[str, Any] = {"key": held.key.thumbprint, "state": held.state, "jwk": msgspec.to_builtins(held.jwk)}
+    if before is not None:
+        body["before"] = before.state
+    if held.until:
+        body["until"] = held.until
+    return body | {"cause": cause, "caller": caller}
 
 
 def enrolled(thumbprint: str, principal: Principal, caller: str) -> dict[str, Any]:

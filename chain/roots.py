@@ -13,13 +13,15 @@ from chain import change, issuance, mint, statuslist, token
 from chain import check as checks
 from chain.base64url import b64decode
 from chain.caller import Caller
+from chain.claims import Claims
+from chain.delegation import Chain
 from chain.desk import Desk
 from chain.errors import ForbiddenError, InvalidRequestError, InvalidTokenError
-from chain.key import Signer
 from chain.once import Once
 from chain.order import Issue
 from chain.proof import REVOKE
 from chain.request import Request
+from chain.signing import Signing
 from chain.statuslist import Reference
 from chain.token import Verifier
 from chain.view import Delegated
@@ -28,19 +30,19 @@ from chain.view import Delegated
 class Roots:
     """What an issuer does. A part of `chain.authority.Authority`."""
 
-    def __init__(self, desk: Desk, verifier: Verifier, signer: Signer | None, issuer: str, audience: str) -> None:
+    def __init__(self, desk: Desk, verifier: Verifier, signing: Signing, issuer: str, audience: str) -> None:
         """Issue at a desk.
 
         Args:
             desk: decides and records.
             verifier: anchors and rules.
-            signer: the issuer's key; without one nothing is issued.
+            signing: the issuer's keys; where there is none nothing is issued.
             issuer: its URI.
             audience: the authority's own name, the home of what is issued.
         """
         self._desk = desk
         self._verifier = verifier
-        self._signer = signer
+        self._signing = signing
         self._issuer = issuer
         self._audience = audience
         self._places = count(desk.live.next_place)
@@ -49,7 +51,7 @@ class Roots:
         """Issue a root and record it (`Authority.begin_issue`)."""
         caller.require("Issue")
         settings = self._desk.live.settings
-        if self._signer is None:
+        if not self._signing.possible:
             raise ForbiddenError("no issuer's key is held here")
         if (wrong := order.grant.fault()) is not None:
             raise InvalidRequestError(wrong[1], wrong[0])
@@ -63,8 +65,7 @@ class Roots:
         claims = order.claims(
             issuer=self._issuer, jti=jti, now=int(now), lifetime=lifetime, home=self._audience, listed=listed
         )
-        text = token.sign(claims, self._signer)
-        chain = self._verifier.verify([text])
+        text, chain = self._sign(claims)
         once = Once.of(caller, "Issue", key, *order.asked)
         return self._desk.change(change.issuing(chain, text, caller, listed), once, Delegated)
 
@@ -73,12 +74,24 @@ class Roots:
         caller.require("GetStatusList")
         live, now = self._desk.live, self._desk.clock()
         uri = live.settings.status_list
-        if uri is None or self._signer is None:
+        if uri is None or not self._signing.possible:
             raise InvalidRequestError("no status list is published here")
-        places = live.listed
+        signer, places = self._signing.signer(), live.listed
         size = max(statuslist.SIZE, max(places, default=0) + 1)
         gone = [place for place, digest in places.items() if self._revoked(digest, now)]
-        return statuslist.publish(self._signer, uri, gone, int(now), size)
+        return statuslist.publish(signer, uri, gone, int(now), size)
+
+    def _sign(self, claims: Claims) -> tuple[str, Chain]:
+        """Sign a root with one key; where that was replaced and distrusted meanwhile, with the one that came."""
+        signer = self._signing.signer()
+        text = token.sign(claims, signer)
+        try:
+            return text, self._verifier.verify([text])
+        except InvalidTokenError:
+            if (successor := self._signing.signer()) is signer:
+                raise
+        text = token.sign(claims, successor)
+        return text, self._verifier.verify([text])
 
     def _revoked(self, digest: str, now: float) -> bool:
         """Tell whether a root was revoked, by itself or by name; one that cannot be read any more counts as that."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from chain.approval import Action, Approval
@@ -114,6 +114,23 @@ class Settings:
             raise ConfigurationError(f"never in shadow: {named}")
         if not self.max_waiting <= self.max_waiting_root <= self.max_waiting_all:
             raise ConfigurationError("max_waiting is at most max_waiting_root, and that at most max_waiting_all")
+
+
+def agreed(settings: Settings | None, profile: Profile, labels: tuple[str, ...], home: str) -> Settings:
+    """Return the settings of an authority, which have to agree with its verifier's rules.
+
+    Args:
+        settings: as given; None for the rules' own.
+        profile, labels: of the rules.
+        home: the authority's name, where the settings name none.
+
+    Raises:
+        ConfigurationError: they contradict each other.
+    """
+    given = settings or Settings(profile=profile, labels=labels)
+    if (given.profile, given.labels) != (profile, labels):
+        raise ConfigurationError("settings and verifier differ in profile or labels")
+    return given if given.home is not None else replace(given, home=home)
 
 
 class State(Protocol):

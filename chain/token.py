@@ -62,11 +62,33 @@ class Rules:
     max_depth: int = MAX_DEPTH
 
 
-class Verifier:
-    """Verifies chains against a fixed set of anchors and rules, and remembers what it verified.
+class Trust:
+    """A set of anchors, and what was verified under them: it never changes but for what it remembers.
 
-    The memory belongs to this object, and anchors and rules never change under it: a removed anchor, another
-    profile or another label order is another verifier with an empty memory.
+    Attributes:
+        anchors: the keys accepted for roots.
+        former: anchors that were removed; nothing is verified with them, what they signed is still told apart.
+        by_key, by_kid: the same anchors by key, and their keys by thumbprint.
+        known: verified prefixes.
+    """
+
+    __slots__ = ("anchors", "by_key", "by_kid", "former", "known")
+
+    def __init__(self, anchors: Iterable[TrustAnchor], former: Iterable[TrustAnchor], remember: int) -> None:
+        self.anchors = tuple(anchors)
+        self.former = tuple(former)
+        self.by_key: dict[PublicKey, list[TrustAnchor]] = {}
+        for anchor in self.anchors:
+            self.by_key.setdefault(anchor.key, []).append(anchor)
+        self.by_kid = {key.thumbprint: key for key in self.by_key}
+        self.known = PrefixCache(remember // 2)
+
+
+class Verifier:
+    """Verifies chains against anchors and rules, and remembers what it verified.
+
+    The rules never change. The anchors are replaced together with the memory, by one assignment: what was verified
+    under a removed anchor is not known under those that came in its place, whichever thread verifies it meanwhile.
     """
 
     def __init__(self, anchors: Iterable[TrustAnchor], rules: Rules | None = None, remember: int = MEMORY) -> None:
@@ -78,12 +100,33 @@ class Verifier:
             remember: bytes of memory for verified prefixes, about; they are kept in two halves.
         """
         self.rules = rules or Rules()
-        self.anchors = tuple(anchors)
-        self._by_key: dict[PublicKey, list[TrustAnchor]] = {}
-        for anchor in self.anchors:
-            self._by_key.setdefault(anchor.key, []).append(anchor)
-        self._by_kid = {key.thumbprint: key for key in self._by_key}
-        self._known = PrefixCache(remember // 2)
+        self._remember = remember
+        self._trust = Trust(anchors, (), remember)
+
+    @property
+    def anchors(self) -> tuple[TrustAnchor, ...]:
+        """The keys accepted for roots, now."""
+        return self._trust.anchors
+
+    @property
+    def known(self) -> tuple[TrustAnchor, ...]:
+        """The same, with those that were removed: to tell what they signed, never to accept it."""
+        trust = self._trust
+        return (*trust.anchors, *trust.former)
+
+    @property
+    def trust(self) -> Trust:
+        """What is verified against now; another object as soon as the anchors are others."""
+        return self._trust
+
+    def replace(self, anchors: Iterable[TrustAnchor], former: Iterable[TrustAnchor] = ()) -> None:
+        """Accept these anchors and no others, from the next `verify` on, with an empty memory.
+
+        Args:
+            anchors: the keys accepted for roots.
+            former: anchors that are accepted no more, or not yet.
+        """
+        self._trust = Trust(anchors, former, self._remember)
 
     def verify(self, tokens: Sequence[str]) -> Chain:
         """Return the chain that these tokens prove.
@@ -97,9 +140,10 @@ class Verifier:
         """
         require_sizes(tokens, self.rules.max_depth)
         presented = tuple(tokens)
-        chain, beyond = self._known.longest(presented)
+        trust = self._trust  # read once: a chain is verified, and remembered, under one set of anchors
+        chain, beyond = trust.known.longest(presented)
         if beyond:
-            chain = self._extend(presented, chain, beyond)
+            chain = self._extend(trust, presented, chain, beyond)
         chain = cast("Chain", chain)  # sizes were checked: there is a known prefix, or a token beyond it
         if chain.leaf.entry is None:  # AAT-01 s7 step 6a
             hop = chain.leaf.hop
@@ -108,29 +152,31 @@ class Verifier:
 
     def recall(self, digest: bytes) -> tuple[tuple[str, ...], Chain] | None:
         """Return the tokens and chain whose leaf has this digest, if they are remembered."""
-        return self._known.get(digest)
+        return self._trust.known.get(digest)
 
     def trusts(self, key: PublicKey, issuer: str) -> bool:
         """Tell whether an anchor lets this key speak for this issuer."""
-        return any(anchor.issuer in (None, issuer) for anchor in self._by_key.get(key, ()))
+        return any(anchor.issuer in (None, issuer) for anchor in self._trust.by_key.get(key, ()))
 
-    def _extend(self, presented: tuple[str, ...], parent: Chain | None, digests: list[bytes]) -> Chain | None:
+    def _extend(
+        self, trust: Trust, presented: tuple[str, ...], parent: Chain | None, digests: list[bytes]
+    ) -> Chain | None:
         start = 0 if parent is None else len(parent)
         frames = [_split(token, hop) for hop, token in enumerate(presented[start:], start)]
         _require_distinct(() if parent is None else parent.hops, frames)
         chain = parent
         for frame, digest in zip(frames, digests, strict=True):
-            last = self._root(frame, digest) if chain is None else self._link(chain.hops, frame, digest)
+            last = self._root(trust, frame, digest) if chain is None else self._link(chain.hops, frame, digest)
             chain = Chain(last, chain)
-            self._known.put(presented[: len(chain)], chain)
+            trust.known.put(presented[: len(chain)], chain)
         return chain
 
-    def _root(self, frame: Frame, digest: bytes) -> Delegation:
+    def _root(self, trust: Trust, frame: Frame, digest: bytes) -> Delegation:
         """TOKEN.md s4: anchor, signature, claims, ceiling."""
-        key = self._anchor_key(frame)
+        key = _anchor_key(trust, frame)
         claims, entry = _decode(frame, 0, self.rules.profile)
         require_root(claims, entry, self.rules.max_depth)
-        speakers = [anchor for anchor in self._by_key[key] if anchor.issuer in (None, claims.iss)]
+        speakers = [anchor for anchor in trust.by_key[key] if anchor.issuer in (None, claims.iss)]
         if not speakers:
             raise InvalidTokenError(Reason.ISSUER_MISMATCH, 0, f"the anchor may not speak for `{claims.iss}`")
         root = self._delegation(digest, claims, entry, key)
@@ -138,21 +184,6 @@ class Verifier:
         if all(beyond):
             raise InvalidTokenError(Reason.ANCHOR_EXCEEDED, 0, f"asks {beyond[0]}, which its anchor may not grant")
         return root
-
-    def _anchor_key(self, frame: Frame) -> PublicKey:
-        named = None if isinstance(frame.header.kid, UnsetType) else self._by_kid.get(frame.header.kid)
-        if named is not None:
-            _require_signature(frame, named, 0)
-            return named
-        issuer = bytes(_peek(frame.payload).iss)  # only to choose whose key to try first
-        candidates = [key for key in self._by_key if key.alg == frame.header.alg]
-        candidates.sort(key=lambda key: issuer not in {msgspec.json.encode(a.issuer) for a in self._by_key[key]})
-        if self._by_key and not candidates:
-            raise InvalidTokenError(Reason.ALGORITHM_REFUSED, 0, f"`{frame.header.alg[:16]}` fits no trust anchor")
-        for key in candidates[:MAX_TRIALS]:
-            if frame.signed_by(key):
-                return key
-        raise InvalidTokenError(Reason.ANCHOR_UNKNOWN, 0, "no trust anchor's key signed the root")
 
     def _link(self, hops: tuple[Delegation, ...], frame: Frame, digest: bytes) -> Delegation:
         """TOKEN.md s4: signature under the parent's key, claims, I1-I5."""
@@ -174,6 +205,22 @@ class Verifier:
             raise InvalidTokenError(Reason.KEY_INVALID, hop, f"`cnf`: {error}") from None
         except ValueError as error:
             raise InvalidTokenError(Reason.CLAIM_INVALID, hop, f"{error}") from None
+
+
+def _anchor_key(trust: Trust, frame: Frame) -> PublicKey:
+    named = None if isinstance(frame.header.kid, UnsetType) else trust.by_kid.get(frame.header.kid)
+    if named is not None:
+        _require_signature(frame, named, 0)
+        return named
+    issuer = bytes(_peek(frame.payload).iss)  # only to choose whose key to try first
+    candidates = [key for key in trust.by_key if key.alg == frame.header.alg]
+    candidates.sort(key=lambda key: issuer not in {msgspec.json.encode(a.issuer) for a in trust.by_key[key]})
+    if trust.by_key and not candidates:
+        raise InvalidTokenError(Reason.ALGORITHM_REFUSED, 0, f"`{frame.header.alg[:16]}` fits no trust anchor")
+    for key in candidates[:MAX_TRIALS]:
+        if frame.signed_by(key):
+            return key
+    raise InvalidTokenError(Reason.ANCHOR_UNKNOWN, 0, "no trust anchor's key signed the root")
 
 
 @lru_cache(maxsize=4096)

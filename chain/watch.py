@@ -26,6 +26,7 @@ KINDS = frozenset(
     {
         "issued", "delegated", "admitted", "refused", "revoked", "decided", "enrolled", "approval_requested",
         "approval_resolved", "approval_consumed", "policy_activated", "suspended", "lifted", "signalled", "resumed",
+        "key_changed",
     }
 )  # fmt: skip
 """Every kind of record (`chain.ledger.Record`)."""
@@ -51,7 +52,7 @@ APPROVALS = frozenset({"approval_requested", "approval_resolved", "approval_cons
 _OPEN = frozenset(
     {
         "issued", "delegated", "admitted", "revoked", "enrolled", "suspended", "lifted", "approval_consumed",
-        "policy_activated", "resumed",
+        "policy_activated", "resumed", "key_changed",
     }
 )  # fmt: skip
 """Kinds that every reader of the ledger is told in full: they change what is allowed, and enforcement needs them."""

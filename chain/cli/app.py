@@ -21,6 +21,7 @@ from chain.errors import (
     ConfigurationError,
     CursorError,
     InvalidRequestError,
+    KeyRingError,
     PolicyError,
     ResourceExhaustedError,
     StoreError,
@@ -58,7 +59,7 @@ _COMMANDS = {
 }
 """Command -> one line of help, in the order of the help; each stands in the module of its name."""
 
-_USAGE = (ConfigurationError, CursorError, InvalidRequestError, PolicyError, UnauthenticatedError)
+_USAGE = (ConfigurationError, CursorError, InvalidRequestError, KeyRingError, PolicyError, UnauthenticatedError)
 _BROKEN = (UnreachableError, StoreError, ResourceExhaustedError)
 
 

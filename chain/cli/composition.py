@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import time
-
-from msgspec import to_builtins
+from collections.abc import Callable
 
 from chain import bundles
 from chain.authority import Authority
 from chain.catalog import Catalogue
-from chain.errors import ChainError, ConfigurationError
+from chain.errors import ChainError
 from chain.identity import keyring, passphrase, sealed
 from chain.key import Signer
-from chain.keyring import VERIFIES
 from chain.ledger import Store
 from chain.policyload import prepare
-from chain.service.compose import anchor_of, compose
+from chain.service.compose import compose
 from chain.service.settings import ServeSettings
-from chain.service.tables import AnchorSettings
 from chain.store.memory import MemoryStore
 from chain.store.sqlite import SqliteStore
 
@@ -30,12 +27,17 @@ def authority(settings: ServeSettings) -> Authority:
         LedgerLockedError: another process owns the ledger.
     """
     signer = _signer(settings)
-    settings = _anchored(settings)
     store = _store(settings)
+    opened: list[Callable[[], None]] = [store.close]
     try:
-        return compose(settings, store, signer=signer, policy=policy_of(settings), steady=time.monotonic)
+        ring = _ring(settings)
+        if ring is not None:
+            opened.append(ring.close)
+        policy = policy_of(settings)
+        return compose(settings, store, signer=signer, ring=ring, policy=policy, steady=time.monotonic)
     except ChainError:
-        store.close()
+        for close in opened:
+            close()
         raise
 
 
@@ -61,24 +63,16 @@ def overruled(settings: ServeSettings, held: Authority) -> str | None:
     return None if configured == held.policies.digest else configured
 
 
+def _ring(settings: ServeSettings) -> keyring.Directory | None:
+    if settings.key_ring is None:
+        return None
+    return keyring.Directory(settings.key_ring, lambda: passphrase.need(settings.passphrase_file))
+
+
 def _signer(settings: ServeSettings) -> Signer | None:
-    if settings.key_ring is not None:
-        return keyring.signer(settings.key_ring, lambda: passphrase.need(settings.passphrase_file))
     if settings.issuer_key is None:
         return None
     return sealed.load(settings.issuer_key, lambda: passphrase.need(settings.passphrase_file))
-
-
-def _anchored(settings: ServeSettings) -> ServeSettings:
-    """Return the settings with an anchor for each key of the ring that verifies, bound to the issuer."""
-    if settings.key_ring is None:
-        return settings
-    ring = keyring.load(settings.key_ring)
-    refused = {name for name, held in ring.held.items() if held.state not in VERIFIES}
-    if any(anchor_of(anchor).key.thumbprint in refused for anchor in settings.anchors):
-        raise ConfigurationError("an anchor names a key that the ring does not let verify")
-    own = [AnchorSettings(jwk=to_builtins(key.jwk), iss=settings.issuer) for key in ring.verifying]
-    return settings.model_copy(update={"anchors": (*settings.anchors, *own)})
 
 
 def _store(settings: ServeSettings) -> Store:

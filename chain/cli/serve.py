@@ -43,6 +43,8 @@ def serve(arguments: tuple[str, ...], *, as_json: bool) -> None:  # noqa: ARG001
         if source is not None:
             opened.callback(source.close)
         workloads = None if source is None else _workloads(settings, source)
+        for said in held.keys.found:
+            log.event("key ring", "warning", said=said)
         if configured is not None:  # the ledger's own word counts; an operator changes it with `chain policy activate`
             log.event("policy of the ledger kept", "warning", active=held.policies.digest, configured=configured)
         _run(ChainServer(held, settings, workloads=workloads).run(ready=_announce))

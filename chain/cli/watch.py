@@ -40,8 +40,8 @@ def watch(
     With --chain it tells whether that chain stands, at every change, and ends with exit code 1 once it does not.
 
     Kinds: issued, delegated, admitted, refused, revoked, decided, enrolled, approval_requested, approval_resolved,
-    approval_consumed, policy_activated, suspended, lifted (what `chain resume` does), signalled, and resumed (an
-    operator accepted a clock that was behind the ledger).
+    approval_consumed, policy_activated, suspended, lifted (what `chain resume` does), signalled, key_changed (of the
+    issuer's own keys), and resumed (an operator accepted a clock that was behind the ledger).
     """
     named = [kind.strip() for kind in kinds.split(",") if kind.strip()]
     if chain_file is not None and (named or after is not None):

@@ -1,7 +1,8 @@
 """A key ring in a directory: a sealed file for each key, and an index that says where each stands.
 
-The law of this file: the index is replaced whole or not at all, by one process at a time. A key's file is durable
-before the index names it. The index is no secret and bears no seal: the directory is its owner's alone (mode 0700).
+The law of this file: the index is replaced whole or not at all, by one process at a time; a server that runs is that
+one. A key's file is durable before the index names it. The index is no secret and bears no seal: the directory is its
+owner's alone (mode 0700).
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ import msgspec
 from chain import jcs
 from chain.errors import ConfigurationError
 from chain.identity import keyfile, sealed
-from chain.identity.sealed import Sealed
-from chain.key import KeySigner, PublicKey
+from chain.identity.sealed import Cost, Sealed
+from chain.key import Algorithm, KeySigner, PublicKey
 from chain.keyring import Held, Ring
 
 INDEX = "ring.json"
@@ -67,19 +68,68 @@ def load(folder: Path) -> Ring:
         raise ConfigurationError(f"key ring `{path}`: {error}") from None
 
 
-def signer(folder: Path, passphrase: Callable[[], bytes]) -> KeySigner:
-    """Return what signs with the ring's active key.
+class Directory:
+    """The ring of a server that runs (`chain.keyring.KeyRing`): nobody else changes it until it is closed."""
 
-    Raises:
-        ConfigurationError: no key is active, or its file does not open or holds another key.
-    """
-    name = load(folder).signing
-    if name is None:
-        raise ConfigurationError(f"key ring `{folder}`: no key is active")
-    found = sealed.load(folder / f"{name}.key", passphrase)
-    if found.key.thumbprint != name:
-        raise ConfigurationError(f"key ring `{folder}`: the file of the active key holds another")
-    return found
+    def __init__(self, folder: Path, passphrase: Callable[[], bytes], cost: Cost | None = None) -> None:
+        """Take the directory.
+
+        Args:
+            folder: of the ring.
+            passphrase: of its sealed keys; asked anew each time, so that none is kept.
+            cost: of the seals of new keys; None for the ordinary one.
+
+        Raises:
+            ConfigurationError: others may enter the directory, or another process has it.
+        """
+        self._folder = folder
+        self._passphrase = passphrase
+        self._cost = cost
+        self._lock = _lock(folder)
+
+    def load(self) -> Ring:
+        """Return the ring as its index tells it (`load`)."""
+        return load(self._folder)
+
+    def save(self, ring: Ring) -> None:
+        """Replace the index.
+
+        Raises:
+            ConfigurationError: it cannot be written.
+        """
+        _replace(self._folder, ring)
+
+    def make(self, algorithm: Algorithm) -> PublicKey:
+        """Make a sealed key in a file that the index does not name yet.
+
+        Raises:
+            ConfigurationError: there is no passphrase, or the file cannot be written.
+        """
+        private = keyfile.generate(algorithm)
+        made = sealed.seal(private, self._passphrase(), self._cost)
+        key = PublicKey.from_jwk(made.jwk)
+        sealed.save(self._folder / f"{key.thumbprint}.key", made)
+        return key
+
+    def signer(self, name: str) -> KeySigner | None:
+        """Return what signs with a key, or None where there is no file of it.
+
+        Raises:
+            ConfigurationError: its file does not open, or holds another key.
+        """
+        path = self._folder / f"{name}.key"
+        if not path.exists():
+            return None
+        found = sealed.load(path, self._passphrase)
+        if found.key.thumbprint != name:
+            raise ConfigurationError(f"key ring `{self._folder}`: the file of a key holds another")
+        return found
+
+    def close(self) -> None:
+        """Let others have the directory."""
+        handle, self._lock = self._lock, -1
+        if handle >= 0:
+            os.close(handle)
 
 
 def add(folder: Path, made: Sealed, now: int) -> PublicKey:
@@ -126,13 +176,29 @@ def _replace(folder: Path, ring: Ring) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    _require_own(folder)
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    handle = _lock(folder)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
         os.close(handle)
+
+
+def _lock(folder: Path) -> int:
+    """Take the directory, or refuse at once: a server that has it does not let go of it.
+
+    Raises:
+        ConfigurationError: others may enter it, or another process has it.
+    """
+    _require_own(folder)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise ConfigurationError(
+            f"key ring `{folder}`: another process has it; of a server that runs, change it with --server"
+        ) from None
+    return handle
 
 
 def _require_own(folder: Path) -> None:

@@ -24,6 +24,7 @@ from chain.containment import Profile
 from chain.desk import Clock, Entropy
 from chain.errors import ConfigurationError
 from chain.key import KeyRefusedError, PublicKey, Signer
+from chain.keyring import KeyRing
 from chain.ledger import Store
 from chain.pace import Breaker
 from chain.principal import Principal
@@ -54,6 +55,7 @@ def compose(
     store: Store,
     *,
     signer: Signer | None = None,
+    ring: KeyRing | None = None,
     policy: Mapping[str, str] | None = None,
     clock: Clock = time.time,
     entropy: Entropy = os.urandom,
@@ -65,6 +67,7 @@ def compose(
         settings: what the server was told.
         store: its ledger; the authority owns it from here on.
         signer: the issuer's key.
+        ring: the issuer's keys instead; the authority owns it as it does the store.
         policy: files of the bundle to begin with, where the ledger says nothing of a policy.
         clock, entropy: the outside world.
         steady: seconds that pass however the clock is set; a real server has them.
@@ -81,6 +84,7 @@ def compose(
         entropy=entropy,
         audience=settings.audience,
         signer=signer,
+        ring=ring,
         issuer=settings.issuer or "",
         catalogue=_catalogue(settings.catalogue),
         settings=Settings(

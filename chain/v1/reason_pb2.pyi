@@ -226,6 +226,14 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """An obligation that the enforcement point cannot keep."""
     REASON_WATCH_LOST: _Reason.ValueType  # 153
     """Nobody can tell whether the chain still stands."""
+    REASON_KEY_RING_MISSING: _Reason.ValueType  # 160
+    """No key ring is kept here."""
+    REASON_KEY_RING_UNAVAILABLE: _Reason.ValueType  # 161
+    """The key ring could not be read, opened or written."""
+    REASON_KEY_STATE_INVALID: _Reason.ValueType  # 162
+    """The key stands where this may not follow."""
+    REASON_SIGNING_KEY_MISSING: _Reason.ValueType  # 163
+    """No key of the issuer is active, so that nothing is signed."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Every way an answer can turn out: one vocabulary for library, wire, ledger, metrics and pages. The code is the name
@@ -436,4 +444,12 @@ REASON_OBLIGATION_UNKNOWN: Reason.ValueType  # 152
 """An obligation that the enforcement point cannot keep."""
 REASON_WATCH_LOST: Reason.ValueType  # 153
 """Nobody can tell whether the chain still stands."""
+REASON_KEY_RING_MISSING: Reason.ValueType  # 160
+"""No key ring is kept here."""
+REASON_KEY_RING_UNAVAILABLE: Reason.ValueType  # 161
+"""The key ring could not be read, opened or written."""
+REASON_KEY_STATE_INVALID: Reason.ValueType  # 162
+"""The key stands where this may not follow."""
+REASON_SIGNING_KEY_MISSING: Reason.ValueType  # 163
+"""No key of the issuer is active, so that nothing is signed."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

@@ -26,6 +26,7 @@ from chain.errors import (
     ForbiddenError,
     InvalidRequestError,
     InvalidTokenError,
+    KeyRingError,
     NotFoundError,
     PolicyError,
     ResourceExhaustedError,
@@ -49,6 +50,7 @@ CODES: tuple[tuple[type[ChainError], grpc.StatusCode], ...] = (
     (InvalidTokenError, grpc.StatusCode.FAILED_PRECONDITION),
     (DeniedError, grpc.StatusCode.FAILED_PRECONDITION),
     (ApprovalError, grpc.StatusCode.FAILED_PRECONDITION),
+    (KeyRingError, grpc.StatusCode.FAILED_PRECONDITION),
     (InvalidRequestError, grpc.StatusCode.INVALID_ARGUMENT),
     (PolicyError, grpc.StatusCode.INVALID_ARGUMENT),
     (SignalError, grpc.StatusCode.INVALID_ARGUMENT),
@@ -76,8 +78,20 @@ _PLAIN: dict[grpc.StatusCode, type[ChainError]] = {
     grpc.StatusCode.DEADLINE_EXCEEDED: UnreachableError,
     grpc.StatusCode.CANCELLED: UnreachableError,
 }
-_WORDS = frozenset({Reason.STATEMENT_INVALID, Reason.APPROVER_INELIGIBLE, Reason.REQUEST_CLOSED})
-"""Why an approver's word does not count: it is none; or not now, or not this person's."""
+_PRECONDITION = frozenset({grpc.StatusCode.FAILED_PRECONDITION})
+_ARGUMENT = frozenset({grpc.StatusCode.INVALID_ARGUMENT})
+
+_TOLD: dict[Reason, tuple[type[ChainError], frozenset[grpc.StatusCode]]] = {
+    Reason.STATEMENT_INVALID: (ApprovalError, _PRECONDITION | _ARGUMENT),
+    Reason.APPROVER_INELIGIBLE: (ApprovalError, _PRECONDITION | _ARGUMENT),
+    Reason.REQUEST_CLOSED: (ApprovalError, _PRECONDITION | _ARGUMENT),
+    Reason.KEY_RING_MISSING: (KeyRingError, _PRECONDITION),
+    Reason.KEY_RING_UNAVAILABLE: (KeyRingError, _PRECONDITION),
+    Reason.KEY_STATE_INVALID: (KeyRingError, _PRECONDITION),
+    Reason.SIGNING_KEY_MISSING: (KeyRingError, _PRECONDITION),
+    Reason.POLICY_INVALID: (PolicyError, _ARGUMENT),
+}
+"""Reasons that tell which class an error is of, under the codes that it travels with."""
 
 _BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -167,8 +181,9 @@ def _info(details: bytes) -> error_details_pb2.ErrorInfo | None:
 
 
 def _written(code: grpc.StatusCode, reason: Reason, message: str, facts: Mapping[str, str]) -> ChainError:
-    if reason in _WORDS and code in (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.INVALID_ARGUMENT):
-        return ApprovalError(message, reason)
+    kind, codes = _TOLD.get(reason, (ChainError, frozenset()))
+    if code in codes:
+        return kind(message, reason)
     if code is grpc.StatusCode.INVALID_ARGUMENT and reason is Reason.SIGNAL_INVALID:
         return SignalError(message, facts.get("err", "invalid_request"))
     if code is grpc.StatusCode.FAILED_PRECONDITION:
@@ -178,9 +193,7 @@ def _written(code: grpc.StatusCode, reason: Reason, message: str, facts: Mapping
         return InvalidTokenError(reason, hop, message)
     if code is grpc.StatusCode.UNAVAILABLE and reason is not Reason.UNREACHABLE:
         return StoreError(message, reason)
-    invalid = code is grpc.StatusCode.INVALID_ARGUMENT and reason is Reason.POLICY_INVALID
-    kind = PolicyError if invalid else _PLAIN.get(code, ChainError)
-    return kind(message, reason)
+    return _PLAIN.get(code, ChainError)(message, reason)
 
 
 def _excess(reason: Reason, hop: int, message: str, facts: Mapping[str, str]) -> ExcessError:

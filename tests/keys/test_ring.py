@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from chain.cli import main
 from chain.cli.composition import authority
-from chain.errors import ConfigurationError, InvalidRequestError
+from chain.errors import ConfigurationError, KeyRingError, NotFoundError
 from chain.identity import keyfile, keyring, sealed
 from chain.identity.sealed import MIN_MEMORY, MIN_OPS, Cost
 from chain.keyring import FOLLOWS, PUBLISHED, SIGNS, VERIFIES, Held, Ring, State
@@ -36,6 +36,15 @@ def add(folder: Path) -> str:
     return keyring.add(folder, made, int(time.time())).thumbprint
 
 
+def signing(folder: Path) -> str | None:
+    """Which key a server would sign with, opened as it opens it."""
+    held = keyring.Directory(folder, lambda: SECRET)
+    name = held.load().signing
+    found = None if name is None else held.signer(name)
+    held.close()
+    return None if found is None else found.key.thumbprint
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     keyring.create(tmp_path / "ring")
@@ -51,7 +60,7 @@ def test_only_what_the_table_allows_follows(state: State, to: State) -> None:
     if to in FOLLOWS[state]:
         assert ring.become(NAMES[0], to, NOW + 1).held[NAMES[0]].state == to
     else:
-        with pytest.raises(InvalidRequestError, match=f"is {state} cannot become {to}"):
+        with pytest.raises(KeyRingError, match=f"is {state} cannot become {to}"):
             ring.become(NAMES[0], to, NOW + 1)
 
 
@@ -71,7 +80,7 @@ def test_one_key_signs_and_the_one_before_it_verifies_until_its_roots_have_ended
     assert (ring.signing, ring.verifying) == (NAMES[0], [KEYS[0]])
     ring = ring.become(NAMES[1], "active", NOW + 5)
     assert (ring.signing, ring.verifying) == (NAMES[1], KEYS[:2])
-    with pytest.raises(InvalidRequestError, match="may live for another 1 s"):
+    with pytest.raises(KeyRingError, match="may live for another 1 s"):
         ring.become(NAMES[0], "retired", NOW + 4 + MAX_LIFETIME)
     ring = ring.become(NAMES[0], "retired", NOW + 5 + MAX_LIFETIME)
     assert ring.verifying == [KEYS[1]]
@@ -84,7 +93,7 @@ def test_a_ring_that_contradicts_itself_is_refused() -> None:
         Ring(Held(key.jwk, "active", NOW) for key in KEYS[:2])
     with pytest.raises(ValueError, match="stands twice"):
         Ring().add(KEYS[0], NOW).add(KEYS[0], NOW)
-    with pytest.raises(InvalidRequestError, match="no such key"):
+    with pytest.raises(NotFoundError, match="no such key"):
         Ring().become(NAMES[0], "active", NOW)
 
 
@@ -105,10 +114,9 @@ def test_the_directory_keeps_what_the_commands_did(folder: Path) -> None:
     assert {key["thumbprint"]: key["state"] for key in told} == {first: "retiring", second: "active"}
     early = chain("keys", "ring", "retire", folder, "--thumbprint", first)
     assert (early.exit_code, "may live for another" in early.stderr) == (2, True)
-    assert keyring.signer(folder, lambda: SECRET).key.thumbprint == second
+    assert signing(folder) == second
     assert chain("keys", "ring", "compromise", folder, "--thumbprint", second).exit_code == 0
-    with pytest.raises(ConfigurationError, match="no key is active"):
-        keyring.signer(folder, lambda: SECRET)
+    assert signing(folder) is None
     published = json.loads(chain("keys", "ring", "jwks", folder).stdout)["keys"]
     assert [key["kid"] for key in published] == [first]
     assert {path.name for path in folder.iterdir()} == {"ring.json", f"{first}.key", f"{second}.key"}
@@ -155,9 +163,47 @@ def test_a_server_does_not_trust_beside_its_ring_what_the_ring_distrusts(folder:
     first, second = add(folder), add(folder)
     keyring.change(folder, lambda ring: ring.become(first, "active", NOW).become(second, "compromised", NOW))
     distrusted = [{"jwk": json.loads(keyring.load(folder).held[second].key.to_json()), "iss": "https://i.example"}]
-    with pytest.raises(ConfigurationError, match="does not let verify"):
-        authority(settings(folder, anchors=distrusted))
-    authority(settings(folder)).close()
+    running = authority(settings(folder, anchors=distrusted))
+    verifier, held = running.verifier, keyring.load(folder).held
+    assert [verifier.trusts(held[name].key, "https://i.example") for name in (first, second)] == [True, False]
+    assert running.keys.found == (f"anchor `{second}`: not trusted, since in the ring it is compromised",)
+    running.close()
+    again = authority(settings(folder))
+    assert again.keys.found == ()
+    again.close()
+
+
+def test_what_is_published_is_what_the_server_holds(folder: Path) -> None:
+    first, second = add(folder), add(folder)
+    keyring.change(folder, lambda ring: ring.become(first, "active", NOW))
+    with_ring = authority(settings(folder))
+    assert [key["kid"] for key in with_ring.keys.jwks()["keys"]] == [first, second]
+    with_ring.close()
+    keyfile.save(folder.parent / "k", keyfile.generate())
+    one = json.loads(chain("keys", "show", folder.parent / "k", "--json").stdout)["jwk"]
+    anchors = [{"jwk": one, "iss": "https://i.example"}]
+    single = settings(folder, key_ring=None, passphrase_file=None, issuer_key=folder.parent / "k", anchors=anchors)
+    with_key = authority(single)
+    assert [key["x"] for key in with_key.keys.jwks()["keys"]] == [one["x"]]
+    with_key.close()
+    without = authority(single.model_copy(update={"issuer": None, "issuer_key": None}))
+    assert without.keys.jwks() == {"keys": []}
+    without.close()
+
+
+def test_a_ring_has_one_server_and_no_other_owner_meanwhile(folder: Path) -> None:
+    name = add(folder)
+    keyring.change(folder, lambda ring: ring.become(name, "active", NOW))
+    running = authority(settings(folder))
+    for verb in ("add", "retire", "compromise"):
+        what = ["--passphrase-file", folder.parent / "secret"] if verb == "add" else ["--thumbprint", name]
+        refused = chain("keys", "ring", verb, folder, *what)
+        assert (refused.exit_code, "another process has it" in refused.stderr) == (2, True)
+    with pytest.raises(ConfigurationError, match="another process has it"):
+        authority(settings(folder))
+    assert chain("keys", "ring", "list", folder).exit_code == 0  # to look is free
+    running.close()
+    assert chain("keys", "ring", "compromise", folder, "--thumbprint", name).exit_code == 0
 
 
 def test_a_key_is_held_in_one_way(folder: Path) -> None:
