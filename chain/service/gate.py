@@ -10,7 +10,7 @@ costs a coroutine and a handler lookup more on every call.)
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from time import perf_counter_ns
 from typing import Any, NamedTuple, NoReturn, TypeAlias, TypeVar
 
@@ -22,7 +22,14 @@ from google.protobuf.message_factory import GetMessageClass
 
 from chain.caller import Caller
 from chain.decision import Decision
-from chain.errors import ChainError, ConfigurationError, ForbiddenError, InvalidRequestError, ResourceExhaustedError
+from chain.errors import (
+    ChainError,
+    ConfigurationError,
+    ForbiddenError,
+    InvalidRequestError,
+    ResourceExhaustedError,
+    UnauthenticatedError,
+)
 from chain.service.calllog import MAX_DECISIONS, CallLine, CallLog
 from chain.service.credentials import Identity
 from chain.service.room import GUESTS, Kind, Room
@@ -228,12 +235,15 @@ class Gate:
         any_role: bool = False,
     ) -> R:
         began, bounds = perf_counter_ns(), self._bounds
-        metadata = dict(context.invocation_metadata() or ())
+        pairs = context.invocation_metadata() or ()
+        metadata = dict(pairs)
         request_id = self._request_id(metadata)
         call: Call | None = None
         entered = False
         code = "CANCELLED"
         try:
+            if len(metadata) < len(pairs):
+                _require_one_credential(pairs)
             patience = bounds.stream_idle if kind is Kind.STREAM else MESSAGE_PATIENCE
             call = Call(self._authenticate(metadata, context), context, decode, bounds.waiting, patience)
             if not any_role:
@@ -284,6 +294,12 @@ class _Nothing(grpc.GenericRpcHandler):
             raise ForbiddenError("no role may call this")
 
         return grpc.stream_stream_rpc_method_handler(self._gate._stream(name, refuse, Empty.FromString, any_role=True))  # noqa: SLF001
+
+
+def _require_one_credential(pairs: Iterable[tuple[str, str | bytes]]) -> None:
+    """Return where a call has one credential at most: who stands before this server may have looked at the other."""
+    if sum(name == "authorization" for name, _ in pairs) > 1:
+        raise UnauthenticatedError("more than one bearer credential")
 
 
 def _decoded(decode: Decode, data: bytes) -> Message:

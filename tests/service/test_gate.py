@@ -8,7 +8,6 @@ from typing import Never
 import grpc
 import pytest
 from google.protobuf.message_factory import GetMessageClass
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from chain.caller import ALLOWED, Role
@@ -60,29 +59,6 @@ async def test_exactly_the_roles_of_the_table_pass(serve: Serve) -> None:
                 assert told not in REFUSED, (path, role)
             else:
                 assert told is grpc.StatusCode.PERMISSION_DENIED, (path, role)
-
-
-@pytest.mark.parametrize(
-    "metadata",
-    [
-        (),
-        (("authorization", ""),),
-        (("authorization", "Bearer "),),
-        (("authorization", "Bearer " + "x" * 40),),
-        (("authorization", secret("point")),),
-        (("authorization", "bearer " + secret("point")),),
-        (("authorization", "Bearer " + secret("point") + " "),),
-        (("authorization", "Bearer " + fingerprint("point")),),
-        (("x-caller", "point"),),
-    ],
-)
-async def test_nothing_but_health_answers_a_stranger(world: World, metadata: Metadata) -> None:
-    channel = world.channel()
-    for path in (*METHODS, "/chain.v1.AuthorizationService/Nothing", "/no.such.Service/Method"):
-        assert await code(channel, path, metadata) is grpc.StatusCode.UNAUTHENTICATED, path
-    health = health_pb2_grpc.HealthStub(channel)
-    assert (await health.Check(health_pb2.HealthCheckRequest())).status == health_pb2.HealthCheckResponse.SERVING
-    assert await code(channel, "/chain.v1.ServerInfoService/GetServerInfo", bearer("point")) is grpc.StatusCode.OK
 
 
 async def test_what_does_not_exist_is_refused_to_everybody(world: World) -> None:

@@ -37,6 +37,7 @@ from chain.wire import convert
 
 from .conftest import GRANT, KEYS, PEP, Stub, configuration
 from .test_gate import METHODS, REFUSED, code
+from .test_nobody import EVERY
 
 DOMAIN, PARTNER = "acme.test", "partner.test"
 SERVER = f"spiffe://{DOMAIN}/chain"
@@ -134,7 +135,7 @@ def settings(directory: Path, **changes: object) -> ServeSettings:
 async def domain(directory: Path) -> AsyncIterator[Domain]:
     own, partner = (DevAuthority(name, time.time, 3600) for name in (DOMAIN, PARTNER))
     source = Held(own, partner)
-    told = settings(directory)
+    told = settings(directory, reflection=True)
     authority = compose(told, MemoryStore(), signer=KEYS["issuer"])
     server = ChainServer(authority, told, log=io.StringIO(), workloads=Channels(source, time.time))
     await server.start()
@@ -168,7 +169,7 @@ async def test_no_method_is_open_to_who_is_no_caller(domain: Domain, who: str) -
     }
     channel = domain.channel(shown[who])
     expected = grpc.StatusCode.UNAVAILABLE if who == "nobody" else grpc.StatusCode.UNAUTHENTICATED
-    for path in METHODS if who != "nobody" else list(METHODS)[:3]:
+    for path in EVERY if who != "nobody" else EVERY[:3]:
         assert await code(channel, path) is expected, path
     assert await code(domain.channel(svid(domain.own, ROLES[Role.OPERATOR])), "/x/y") in REFUSED
 
