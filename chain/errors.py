@@ -201,5 +201,11 @@ class StoreError(ChainError):
     reason = Reason.STORE_UNAVAILABLE
 
 
+class SignerError(ChainError):
+    """The issuer's key is out of reach, or what certifies it is; nothing was signed and nothing was issued."""
+
+    reason = Reason.SIGNER_UNAVAILABLE
+
+
 class LedgerLockedError(StoreError):
     """Another process owns the ledger."""

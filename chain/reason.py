@@ -142,6 +142,7 @@ class Reason(StrEnum):
     CURSOR_INVALID = "cursor_invalid", 146, "no stream can go on from this revision"
     CONSUMER_SLOW = "consumer_slow", 147, "the reader of the stream was too slow and has to go on from its cursor"
     FACT_MISSING = "fact_missing", 148, "a root without what every root must name here: owner, purposes or task"
+    SIGNER_UNAVAILABLE = "signer_unavailable", 149, "the issuer's key, or what certifies it, cannot be used now"
 
     # The client side of a refusal (enforcement point).
     UNREACHABLE = "unreachable", 150, "the service did not answer in time"

@@ -23,19 +23,20 @@ _WORLD = 0o007
 """All that must not be set under `$CREDENTIALS_DIRECTORY`: an ACL for the service's user shows as the group's bits."""
 
 
-def read(path: Path, others: int = 0o077) -> bytes:
+def read(path: Path, others: int = 0o077, what: str = "passphrase") -> bytes:
     """Return the passphrase in a file: its bytes, less one line ending.
 
     Args:
         path: of the file.
         others: bits of its mode that must not be set.
+        what: it holds, for the message.
 
     Raises:
         ConfigurationError: no such file, others may read it, it is empty or has several lines.
     """
-    found = keyfile.read_private(path, "passphrase file", others).removesuffix(b"\n").removesuffix(b"\r")
+    found = keyfile.read_private(path, f"{what} file", others).removesuffix(b"\n").removesuffix(b"\r")
     if not found or b"\n" in found:
-        raise ConfigurationError(f"passphrase file `{path}`: not one line with a passphrase")
+        raise ConfigurationError(f"{what} file `{path}`: not one line with a {what}")
     return found
 
 

@@ -218,6 +218,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The reader of the stream was too slow and has to go on from its cursor."""
     REASON_FACT_MISSING: _Reason.ValueType  # 148
     """A root without what every root must name here: owner, purposes or task."""
+    REASON_SIGNER_UNAVAILABLE: _Reason.ValueType  # 149
+    """The issuer's key, or what certifies it, cannot be used now."""
     REASON_UNREACHABLE: _Reason.ValueType  # 150
     """The service did not answer in time."""
     REASON_SESSION_MISSING: _Reason.ValueType  # 151
@@ -436,6 +438,8 @@ REASON_CONSUMER_SLOW: Reason.ValueType  # 147
 """The reader of the stream was too slow and has to go on from its cursor."""
 REASON_FACT_MISSING: Reason.ValueType  # 148
 """A root without what every root must name here: owner, purposes or task."""
+REASON_SIGNER_UNAVAILABLE: Reason.ValueType  # 149
+"""The issuer's key, or what certifies it, cannot be used now."""
 REASON_UNREACHABLE: Reason.ValueType  # 150
 """The service did not answer in time."""
 REASON_SESSION_MISSING: Reason.ValueType  # 151

@@ -31,6 +31,7 @@ from chain.errors import (
     PolicyError,
     ResourceExhaustedError,
     SignalError,
+    SignerError,
     StoreError,
     UnauthenticatedError,
     UnreachableError,
@@ -61,6 +62,7 @@ CODES: tuple[tuple[type[ChainError], grpc.StatusCode], ...] = (
     (ResourceExhaustedError, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (CursorError, grpc.StatusCode.OUT_OF_RANGE),
     (StoreError, grpc.StatusCode.UNAVAILABLE),
+    (SignerError, grpc.StatusCode.UNAVAILABLE),
     (UnreachableError, grpc.StatusCode.UNAVAILABLE),
     (ChainError, grpc.StatusCode.INTERNAL),
 )
@@ -192,7 +194,7 @@ def _written(code: grpc.StatusCode, reason: Reason, message: str, facts: Mapping
             return _excess(reason, hop, message, facts)
         return InvalidTokenError(reason, hop, message)
     if code is grpc.StatusCode.UNAVAILABLE and reason is not Reason.UNREACHABLE:
-        return StoreError(message, reason)
+        return (SignerError if reason is Reason.SIGNER_UNAVAILABLE else StoreError)(message, reason)
     return _PLAIN.get(code, ChainError)(message, reason)
 
 
