@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from chain import watch
+from chain import introspection, watch
 from chain.caller import Caller
 from chain.delegation import Chain
 from chain.desk import Desk, Presented
-from chain.errors import InvalidRequestError
+from chain.errors import InvalidRequestError, InvalidTokenError, NotFoundError
+from chain.introspection import Introspected
 from chain.reason import Reason
 from chain.watch import Line, Page, Stand
 
@@ -116,3 +117,30 @@ class Watching:
             InvalidTokenError: not authentic, or a digest that was never registered.
         """
         return self.stand(self.chain(caller, presented))
+
+    def introspect(self, caller: Caller, token: str) -> Introspected | None:
+        """Tell of a registered token that stands now, whatever may be called under it (RFC 7662).
+
+        Args:
+            caller: whoever may see the delegation (`Authority.get`).
+            token: a leaf, exactly as it was registered; or its id.
+
+        Returns:
+            None where it is unknown, changed, not this caller's to see, or does not stand: which, is not told.
+
+        Raises:
+            ForbiddenError: the caller may ask of no delegation.
+            StoreError: the ledger could not be read.
+        """
+        caller.require("GetDelegation")
+        digest = introspection.named(token)
+        if digest is None:
+            return None
+        try:
+            found = self._desk.lineage.get(caller, digest, self._desk.clock())
+            chain, _ = self._desk.resolve(digest)
+        except (NotFoundError, InvalidTokenError):
+            return None
+        if "." in token and token != found.token:  # the same statement under another signature, or a broken one
+            return None
+        return introspection.told(chain) if self.stand(chain).stands else None
