@@ -40,6 +40,11 @@ class Health:
         """Return the handler of each method; those of `OPEN` take strangers."""
         return {"Check": self._check, "List": self._list, "Watch": self._watch}
 
+    @property
+    def serving(self) -> bool:
+        """Whether calls are answered here."""
+        return self._serving
+
     def set(self, *, serving: bool) -> None:
         """Tell everybody who watches."""
         self._serving = serving

@@ -38,8 +38,12 @@ def require_safe(settings: ServeSettings) -> None:
         raise ConfigurationError("; ".join(faults))
 
 
-def split_address(listen: str) -> tuple[str, int]:
+def split_address(listen: str, name: str = "listen") -> tuple[str, int]:
     """Return host and port of ``host:port``; an IPv6 host stands in brackets.
+
+    Args:
+        listen: the address.
+        name: of the setting that it comes from.
 
     Raises:
         ConfigurationError: it is not of that form.
@@ -47,7 +51,7 @@ def split_address(listen: str) -> tuple[str, int]:
     host, colon, port = listen.rpartition(":")
     bare = host.removeprefix("[").removesuffix("]")
     if not colon or not bare or not (port.isascii() and port.isdecimal() and int(port) < 65536):
-        raise ConfigurationError(f"`listen` is host:port, and not `{listen}`")
+        raise ConfigurationError(f"`{name}` is host:port, and not `{listen}`")
     return bare, int(port)
 
 
@@ -74,12 +78,19 @@ def _listening(settings: ServeSettings) -> Iterator[str]:
         missing = "key" if settings.tls_key is None else "certificate"
         yield f"TLS needs a certificate and its key, and the {missing} is missing"
     yield from _mutual(settings)
+    if settings.http_listen:
+        yield from _address(settings, settings.http_listen, "http_listen")
     if not settings.listen:
         if not settings.mtls_listen and not any(caller.socket for caller in settings.callers):
             yield "nothing to listen on: no address, and no caller has a socket"
         return
+    yield from _address(settings, settings.listen, "listen")
+
+
+def _address(settings: ServeSettings, listen: str, name: str) -> Iterator[str]:
+    """Yield what is wrong with an address at which bearer credentials are taken."""
     try:
-        host, _ = split_address(settings.listen)
+        host, _ = split_address(listen, name)
     except ConfigurationError as error:
         yield error.detail
         return
@@ -94,10 +105,11 @@ def _mutual(settings: ServeSettings) -> Iterator[str]:
         if times > 1:
             yield f"`{pattern}` stands for {times} callers"
         yield from _pattern(pattern)
-    if settings.identity is not None and settings.identity.jwt_audience and not settings.listen:
-        yield "`identity.jwt_audience` is for `listen`, and that names no address"
+    bearers = settings.listen or settings.http_listen
+    if settings.identity is not None and settings.identity.jwt_audience and not bearers:
+        yield "`identity.jwt_audience` is for `listen` and `http_listen`, and neither names an address"
     if not settings.mtls_listen:
-        tokens = settings.listen and settings.identity is not None and settings.identity.jwt_audience
+        tokens = bearers and settings.identity is not None and settings.identity.jwt_audience
         if (named or settings.identity is not None) and not tokens:
             yield "SPIFFE ids come by `mtls_listen`, or by tokens for `identity.jwt_audience`, and neither is named"
         return
@@ -106,9 +118,9 @@ def _mutual(settings: ServeSettings) -> Iterator[str]:
     if not named:
         yield "`mtls_listen` lets nobody in: no caller has a `spiffe` id"
     try:
-        split_address(settings.mtls_listen)
+        split_address(settings.mtls_listen, "mtls_listen")
     except ConfigurationError as error:
-        yield f"`mtls_listen`: {error.detail}"
+        yield error.detail
 
 
 def _pattern(pattern: str) -> Iterator[str]:

@@ -27,6 +27,7 @@ from chain.authority import Authority
 from chain.errors import ConfigurationError, StoreError
 from chain.service.approval import ApprovalMethods
 from chain.service.authorization import Authorization
+from chain.service.beside import Beside, Porter
 from chain.service.callers import Callers, Workloads, by_channel, by_token
 from chain.service.calllog import CallLog
 from chain.service.compose import bearers, expected, socketed, workers
@@ -78,6 +79,7 @@ class ChainServer:
         address: host:port once started; empty where there is no network listener.
         mtls_address: the same of the listener for workloads with an X.509-SVID.
         sockets: path of each caller's own socket, by name.
+        http_address: where the way in beside gRPC answers; empty where there is none.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class ChainServer:
         log: TextIO = sys.stderr,
         clock: Callable[[], float] = time.time,
         workloads: Workloads | None = None,
+        beside: Callable[[Porter], Beside] | None = None,
     ) -> None:
         """Prepare to serve.
 
@@ -97,6 +100,7 @@ class ChainServer:
             log: takes one line of JSON for each call.
             clock: seconds since the epoch.
             workloads: with `mtls_listen`, the server's own identity and those of its peers.
+            beside: makes another way in, which is let begin and end with this server.
 
         Raises:
             ConfigurationError: the settings are unsafe.
@@ -136,6 +140,9 @@ class ChainServer:
         self._ending = asyncio.Event()
         self._rounds: asyncio.Task[None] | None = None
         self._prefix, self._numbers = os.urandom(6).hex(), count(1)
+        porter = Porter(self._bearers().identify, room, self._health, self._log, clock, self._new_id)
+        self._beside = None if beside is None else beside(porter)
+        self.http_address = ""
 
     async def start(self) -> None:
         """Listen and answer.
@@ -150,13 +157,17 @@ class ChainServer:
                 await self._listen_mtls(self._workloads)
             for identity in socketed(self._settings):
                 await self._open_socket(identity)
+            if self._beside is not None:
+                await self._beside.start()
+                self.http_address = self._beside.address
         except ConfigurationError:
             await self._abandon()
             raise
         self._health.set(serving=True)
         self._rounds = asyncio.create_task(self._go_round())
         named = [str(path) for path in self.sockets.values()]
-        self._log.event("serving", address=self.address, mtls=self.mtls_address, sockets=named, version=VERSION)
+        where = {"address": self.address, "mtls": self.mtls_address, "http": self.http_address}
+        self._log.event("serving", **where, sockets=named, version=VERSION)
 
     async def stop(self, grace: float | None = None) -> None:
         """End in order: health says so, streams end, calls have `grace` seconds, the ledger is closed.
@@ -171,7 +182,8 @@ class ChainServer:
         self._bounds.waiting.close()
         self._bounds.guests.close()
         grace = self._settings.drain if grace is None else grace
-        await asyncio.gather(*(server.stop(grace) for server in self._servers))
+        ways = (*self._servers, *(() if self._beside is None else (self._beside,)))
+        await asyncio.gather(*(way.stop(grace) for way in ways))
         try:
             for path in self.sockets.values():
                 close_socket(path)
@@ -211,12 +223,14 @@ class ChainServer:
         self._health.set(serving=False)
         self._ending.set()
 
-    async def _listen(self) -> None:
+    def _bearers(self) -> Credentials:
         settings, workloads = self._settings, self._workloads
         taken = workloads is not None and settings.identity is not None and settings.identity.jwt_audience
         tokens = by_token(workloads, self._callers) if workloads is not None and taken else None
-        identify = Credentials(bearers(settings), self._clock, tokens).identify
-        self.address = await self._bound(settings.listen, identify, self._bind)
+        return Credentials(bearers(settings), self._clock, tokens)
+
+    async def _listen(self) -> None:
+        self.address = await self._bound(self._settings.listen, self._bearers().identify, self._bind)
 
     async def _listen_mtls(self, workloads: Workloads) -> None:
         identify = by_channel(workloads, self._callers)
@@ -258,6 +272,8 @@ class ChainServer:
     async def _abandon(self) -> None:
         for server in self._servers:
             await server.stop(0)
+        if self._beside is not None:
+            await self._beside.stop(0)
         for path in self.sockets.values():
             close_socket(path)
         self._delegation.close()

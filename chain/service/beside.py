@@ -1,0 +1,110 @@
+"""What a way in beside gRPC borrows from the server: who is calling, whether there is room, whether it serves, its log.
+
+The law of this file: a caller is one caller by whichever way it comes. The same credentials speak for it, the same
+room is counted, and the same log has a line for each of its calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Protocol
+
+from chain.caller import Caller
+from chain.service.calllog import CallLine, CallLog
+from chain.service.credentials import Identity
+from chain.service.gate import URGENT
+from chain.service.health import Health
+from chain.service.room import Kind, Room
+
+
+class Beside(Protocol):
+    """Another way in, which begins and ends with the server.
+
+    Attributes:
+        address: where it answers, once started.
+    """
+
+    address: str
+
+    async def start(self) -> None:
+        """Listen and answer.
+
+        Raises:
+            ConfigurationError: it cannot.
+        """
+        ...
+
+    async def stop(self, grace: float) -> None:
+        """End, in so many seconds; also where it never started."""
+        ...
+
+
+class Porter:
+    """Lets callers in who come by another way."""
+
+    def __init__(
+        self,
+        identify: Callable[[Mapping[str, str | bytes]], Identity],
+        room: Room,
+        health: Health,
+        log: CallLog,
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+    ) -> None:
+        """Share what the server has.
+
+        Args:
+            identify: metadata -> who is calling; raises `UnauthenticatedError`.
+            room: says who may call now.
+            health: says whether calls are answered.
+            log: takes a line for each call.
+            clock: seconds since the epoch.
+            new_id: makes request ids.
+        """
+        self._identify = identify
+        self._room = room
+        self._health = health
+        self._log = log
+        self._clock = clock
+        self.new_id = new_id
+
+    @property
+    def serving(self) -> bool:
+        """Whether calls are answered."""
+        return self._health.serving
+
+    def identify(self, authorization: str | None) -> Caller:
+        """Return whom an `Authorization` header speaks for.
+
+        Raises:
+            UnauthenticatedError: nobody who is known.
+        """
+        return self._identify({} if authorization is None else {"authorization": authorization}).caller
+
+    @contextmanager
+    def place(self, caller: str, method: str) -> Iterator[None]:
+        """Hold a place while a call of that RPC's kind is under way.
+
+        Raises:
+            ResourceExhaustedError: there is none.
+        """
+        kind = Kind.URGENT if method in URGENT else Kind.CALL
+        self._room.enter(caller, kind)
+        try:
+            yield
+        finally:
+            self._room.leave(caller, kind)
+
+    def note(self, method: str, request: str, caller: str, code: str, micros: int) -> None:
+        """Write the line of a call that ended."""
+        if self._log.calls:
+            self._log.call(CallLine(self._clock(), request, caller, method, code, micros))
+
+    def failed(self, method: str, request: str, error: BaseException) -> None:
+        """Write where an unexpected error arose."""
+        self._log.failure(method, request, error)
+
+    def warn(self, event: str, said: str) -> None:
+        """Write what an operator should know."""
+        self._log.event(event, "warning", said=said)
