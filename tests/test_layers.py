@@ -128,4 +128,6 @@ def test_importing_the_package_loads_no_transport() -> None:
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
     loaded = set(ran.stdout.split())
     assert "chain" in loaded
-    assert loaded.isdisjoint({"grpc", "networkx", "google", "apsw", "sqlite3", "click", "uvloop", "asyncio"})
+    assert loaded.isdisjoint(
+        {"grpc", "networkx", "google", "apsw", "sqlite3", "click", "uvloop", "asyncio", "starlette", "uvicorn"}
+    )

@@ -1,4 +1,4 @@
-"""`chain serve`: the gRPC service."""
+"""`chain serve`: the gRPC service, and what stands beside it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import click
 
 from chain.cli import harden
 from chain.cli.composition import authority, overruled
+from chain.cli.http import beside
 from chain.cli.identities import source_of
 from chain.cli.output import json_option, print_json
 from chain.identity.material import Source
@@ -47,7 +48,8 @@ def serve(arguments: tuple[str, ...], *, as_json: bool) -> None:  # noqa: ARG001
             log.event("key ring", "warning", said=said)
         if configured is not None:  # the ledger's own word counts; an operator changes it with `chain policy activate`
             log.event("policy of the ledger kept", "warning", active=held.policies.digest, configured=configured)
-        _run(ChainServer(held, settings, workloads=workloads).run(ready=_announce))
+        server = ChainServer(held, settings, workloads=workloads, beside=beside(settings, held))
+        _run(server.run(ready=_announce))
 
 
 def _workloads(settings: ServeSettings, source: Source) -> Channels:
@@ -58,7 +60,8 @@ def _workloads(settings: ServeSettings, source: Source) -> Channels:
 def _announce(running: ChainServer) -> None:
     sockets = {name: str(path) for name, path in running.sockets.items()}
     mtls = {"mtls": running.mtls_address} if running.mtls_address else {}
-    print_json({"serving": running.address, **mtls, "sockets": sockets})
+    http = {"http": running.http_address} if running.http_address else {}
+    print_json({"serving": running.address, **mtls, **http, "sockets": sockets})
     sys.stdout.flush()
 
 
