@@ -133,14 +133,21 @@ class Ring:
             changed[self.signing] = changed[self.signing].become("retiring", now)
         return Ring(changed.values())
 
+    @property
+    def published(self) -> list[PublicKey]:
+        """The keys that strangers are told."""
+        return [each.key for each in self.held.values() if each.state in PUBLISHED]
+
     def jwks(self) -> dict[str, list[dict[str, object]]]:
         """Return the JSON Web Key Set to publish (RFC 7517 s5): public halves only."""
-        keys = [each.key for each in self.held.values() if each.state in PUBLISHED]
-        return {
-            "keys": [
-                {**msgspec.to_builtins(key.jwk), "kid": key.thumbprint, "alg": key.alg, "use": "sig"} for key in keys
-            ]
-        }
+        return key_set(self.published)
+
+
+def key_set(keys: Iterable[PublicKey]) -> dict[str, list[dict[str, object]]]:
+    """Return keys as a JSON Web Key Set (RFC 7517 s5)."""
+    return {
+        "keys": [{**msgspec.to_builtins(key.jwk), "kid": key.thumbprint, "alg": key.alg, "use": "sig"} for key in keys]
+    }
 
 
 class KeyRing(Protocol):

@@ -15,10 +15,10 @@ from chain.caller import Caller
 from chain.desk import Desk
 from chain.errors import ChainError, InvalidRequestError, KeyRingError
 from chain.key import Algorithm, Signer
-from chain.keyring import MAX_PUBLISHED, PUBLISHED, Held, KeyRing, Ring
+from chain.keyring import MAX_PUBLISHED, PUBLISHED, Held, KeyRing, Ring, key_set
 from chain.once import Once
 from chain.reason import Reason
-from chain.signing import Signing, kept
+from chain.signing import KEY, Signing, kept
 from chain.view import Struck
 from chain.writing import Writing
 
@@ -88,8 +88,12 @@ class Keys:
         return self._signing.found
 
     def jwks(self) -> dict[str, list[dict[str, object]]]:
-        """Return the JSON Web Key Set to publish, as it is now (RFC 7517 s5): public halves only."""
-        return self._signing.ring.jwks()
+        """Return the JSON Web Key Set to publish, as it is now (RFC 7517 s5): public halves only.
+
+        A key that was revoked by name is not in it, wherever it comes from: strangers would go on to trust it.
+        """
+        struck = self._desk.live.controls.struck
+        return key_set(key for key in self._signing.published if (KEY, key.thumbprint) not in struck)
 
     def held(self, caller: Caller) -> tuple[Held, ...]:
         """Return where each key stands; without a ring, the one that signs, if there is one.

@@ -17,7 +17,7 @@ from chain.anchor import TrustAnchor
 from chain.control import Named
 from chain.desk import Desk
 from chain.errors import ChainError, ConfigurationError, KeyRingError
-from chain.key import Signer
+from chain.key import PublicKey, Signer
 from chain.keyring import VERIFIES, Held, KeyRing, Ring, reconciled
 from chain.reason import Reason
 from chain.row import StandingRow
@@ -78,6 +78,12 @@ class Signing:
     def possible(self) -> bool:
         """Whether anything could ever sign here."""
         return self.keyring is not None or self._signer is not None
+
+    @property
+    def published(self) -> list[PublicKey]:
+        """The keys that strangers are told: the ring's, and those that configuration binds to this issuer alone."""
+        bound = (anchor.key for anchor in self._verifier.anchors if anchor.issuer == self._issuer)
+        return list(dict.fromkeys((*self.ring.published, *bound)))
 
     def signer(self) -> Signer:
         """Return what signs now.

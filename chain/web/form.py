@@ -33,7 +33,7 @@ async def form(request: Request) -> dict[str, str]:
         InvalidRequestError: no form, or a parameter that stands twice.
         BodyError: too large, too slow or of another kind.
     """
-    if request.url.query:
+    if request.scope["query_string"]:
         raise InvalidRequestError("parameters stand in the body, never in the URL, which others log")
     kind, _, charset = request.headers.get("content-type", "").partition(";")
     plain = charset.strip().lower() in ("", "charset=utf-8")

@@ -16,7 +16,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from chain.errors import NotFoundError, StoreError
+from chain.errors import ChainError, NotFoundError, StoreError
 from chain.statuslist import LIST_TYPE, TTL
 from chain.web.reply import reply
 
@@ -131,6 +131,9 @@ class Listing:
             except StoreError:  # what was signed before holds for as long as it says
                 if aged:
                     raise
+            except ChainError:  # nothing signs any more, and what did may be distrusted
+                self._made = -float(TTL)
+                raise
             else:
                 self._made, self._at = now, revision
         elif aged:

@@ -22,6 +22,7 @@ from chain.authority import Authority
 from chain.caller import Caller, Role, embedded
 from chain.cli.http import beside
 from chain.key import KeySigner
+from chain.keyring import KeyRing
 from chain.order import Issue
 from chain.service.callers import Workloads
 from chain.service.compose import compose
@@ -93,11 +94,16 @@ class Hosted:
     settings: ServeSettings
     clock: Callable[[], float] = time.time
     workloads: Workloads | None = None
+    ring: KeyRing | None = None
     log: io.StringIO = field(default_factory=io.StringIO)
 
     def __post_init__(self) -> None:
         self.authority: Authority = compose(
-            self.settings, MemoryStore(), signer=KEYS["issuer"] if self.settings.issuer else None, clock=self.clock
+            self.settings,
+            MemoryStore(),
+            signer=None if self.settings.issuer_key is None else KEYS["issuer"],
+            ring=self.ring,
+            clock=self.clock,
         )
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)

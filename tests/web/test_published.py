@@ -7,12 +7,18 @@ import base64
 import json
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import jwt
 import pytest
 from starlette.requests import Request
 
-from chain.errors import ConfigurationError, StoreError
+from chain.caller import embedded
+from chain.control import Named
+from chain.errors import ConfigurationError, KeyRingError, StoreError
+from chain.identity import keyring
+from chain.identity.sealed import MIN_MEMORY, MIN_OPS, Cost
+from chain.order import Revoke
 from chain.statuslist import TTL
 from chain.web.metadata import base_of, list_path
 from chain.web.published import FRESH, Listing
@@ -179,14 +185,15 @@ class Press:
     """Makes lists, counts them, and fails when told to."""
 
     def __init__(self) -> None:
-        self.made, self.revision, self.now, self.broken = 0, 1, 1000.0, False
+        self.made, self.revision, self.now = 0, 1, 1000.0
+        self.broken: Exception | None = None
         self.threads = ThreadPoolExecutor(1)
         self.listing = Listing(self.print, lambda: self.revision, self.threads, lambda: self.now)
 
     def print(self) -> str:
         self.made += 1
-        if self.broken:
-            raise StoreError("the ledger stopped")
+        if self.broken is not None:
+            raise self.broken
         return f"list {self.made}"
 
     async def get(self) -> tuple[str, str]:
@@ -214,19 +221,31 @@ async def test_strangers_do_not_make_us_sign() -> None:
 
 async def test_what_cannot_be_signed_is_tried_again_later_and_never_by_the_crowd() -> None:
     press = Press()
-    press.broken = True
+    press.broken = StoreError("the ledger stopped")
     for _ in range(5):
         with pytest.raises(StoreError):
             await press.get()
     assert press.made == 1
-    press.broken, press.now = False, press.now + FRESH
+    press.broken, press.now = None, press.now + FRESH
     assert await press.get() == ("list 2", str(TTL))
-    press.broken, press.now, press.revision = True, press.now + FRESH, 9
+    press.broken, press.now, press.revision = StoreError("again"), press.now + FRESH, 9
     assert await press.get() == ("list 2", str(int(TTL - FRESH)))  # still true for as long as it says
     press.now += TTL
     for _ in range(3):
         with pytest.raises(StoreError):
             await press.get()
+
+
+async def test_a_list_of_a_key_that_signs_no_more_is_not_handed_on() -> None:
+    press = Press()
+    assert await press.get() == ("list 1", str(TTL))
+    press.broken, press.now, press.revision = KeyRingError("no key is active"), press.now + FRESH, 2
+    with pytest.raises(KeyRingError):
+        await press.get()
+    with pytest.raises(StoreError):
+        await press.get()
+    press.broken, press.now = None, press.now + FRESH
+    assert await press.get() == ("list 3", str(TTL))
 
 
 def test_health_is_serving_or_not(host: Host) -> None:
@@ -240,3 +259,39 @@ def test_two_pages_at_one_path_are_refused(host: Host) -> None:
     with pytest.raises(ConfigurationError, match="two pages would lie at `/introspect`"):
         host(issuer="https://a.example", status_list="https://a.example/introspect")
     host(issuer="https://a.example", status_list="https://a.example/introspected")
+
+
+def test_a_key_that_was_revoked_by_name_is_published_no_more(host: Host) -> None:
+    web = host()
+    names = {name: KEYS[name].key.thumbprint for name in ("issuer", "former")}
+
+    def published() -> set[str]:
+        return {key["kid"] for key in web.client.get("/.well-known/jwks.json").json()["keys"]}
+
+    assert published() == {*names.values()}
+    web.authority.revoke(embedded(), Revoke(cause="stolen", named=Named("key", names["former"])))
+    assert published() == {names["issuer"]}
+
+
+def test_a_running_servers_ring_is_published_as_it_turns(host: Host, tmp_path: Path) -> None:
+    keyring.create(tmp_path / "ring")
+    ring = keyring.Directory(tmp_path / "ring", lambda: b"correct horse battery", Cost(MIN_OPS, MIN_MEMORY))
+    web = host(ring=ring, issuer_key=None, key_ring=tmp_path / "ring", anchors=[])
+    keys, asked = web.authority.keys, embedded()
+
+    def published() -> list[str]:
+        return [key["kid"] for key in web.client.get("/.well-known/jwks.json").json()["keys"]]
+
+    assert published() == []
+    first, second = (keys.add(asked).key.key.thumbprint for _ in range(2))
+    assert published() == [first, second], "pending, and told before it signs"
+    keys.activate(asked, first)
+    keys.activate(asked, second)
+    root = web.root()
+    assert jwt.get_unverified_header(root)["kid"] == second
+    assert jwt.decode(root, key_of(f"{web.url}/.well-known/jwks.json", root), algorithms=EDDSA)
+    assert web.client.get("/lists/1").status_code == 200
+    keys.compromise(asked, second, "stolen")
+    assert published() == [first], "retiring, and still verified"
+    with pytest.raises(jwt.PyJWKClientError):
+        key_of(f"{web.url}/.well-known/jwks.json", root)

@@ -219,6 +219,12 @@ def test_no_token_travels_in_the_url(web: Hosted) -> None:
     assert web.client.post(f"/introspect?access_token={'x' * 40}", data={"token": token}).status_code == 401
 
 
+@pytest.mark.parametrize("host_header", ["[", "a b", "x:99999999", "[::1]"])
+def test_the_host_that_a_client_names_decides_nothing(web: Hosted, host_header: str) -> None:
+    shown = {**bearer("operator"), "Host": host_header}
+    assert web.client.post("/introspect", data={"token": "x"}, headers=shown).json() == INACTIVE
+
+
 def test_a_compressed_body_is_not_opened(web: Hosted) -> None:
     assert send(web, b"token=x", **{"Content-Encoding": "gzip"}).status_code == 415
     assert send(web, b"token=x").status_code == 200
