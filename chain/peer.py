@@ -6,8 +6,13 @@ prove is absent: a bearer token names a workload and proves no key.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from chain.errors import UnauthenticatedError
+from chain.jcs import Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,40 @@ class Workload:
     def proven(self) -> bool:
         """Whether the channel itself proves the workload, and not a token that whoever has it may send."""
         return self.certificate is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody whom an OpenID provider authenticated: the pair of issuer and subject, and never one of them alone.
+
+    Attributes:
+        issuer: `iss`, as it is configured.
+        subject: `sub`; only this issuer says who that is (OpenID Connect Core s5.7).
+        until: seconds since the epoch when the token ends.
+        claims: everything that the issuer signed; who they are let stand for is configuration.
+    """
+
+    issuer: str
+    subject: str
+    until: float
+    claims: Mapping[str, Json] = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """What the ledger calls them; an issuer has no `#`, so that it reads one way only."""
+        return f"{self.issuer}#{self.subject}"
+
+
+class NotYetError(UnauthenticatedError):
+    """A credential that may be good, by something that is being looked for.
+
+    Attributes:
+        ready: done once it was looked for, with or without success; ask again then.
+    """
+
+    def __init__(self, detail: str, ready: Future[None]) -> None:
+        super().__init__(detail)
+        self.ready = ready
 
 
 class Tls(NamedTuple):

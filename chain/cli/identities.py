@@ -6,10 +6,13 @@ import time
 from collections.abc import Callable
 
 from chain.errors import ConfigurationError
+from chain.identity.document import Web, require_url
 from chain.identity.files import FileSource
+from chain.identity.jwks import LOOK, Keys, Read, from_file, from_web
 from chain.identity.material import Material, Report, Source, quiet
+from chain.identity.oidc import Issuer, People
 from chain.identity.workloadapi import WorkloadSource
-from chain.service.tables import IdentitySettings
+from chain.service.tables import IdentitySettings, OidcSettings
 
 
 def source_of(
@@ -40,6 +43,61 @@ def source_of(
     extra = FileSource(None, None, files, clock, report=report)  # first: what is wrong with files need not wait
     api = WorkloadSource(settings.workload_api, clock, spiffe_id=settings.spiffe_id, report=report)
     return merged(api, extra)
+
+
+def people_of(
+    settings: IdentitySettings | None, report: Report = quiet, clock: Callable[[], float] = time.time
+) -> People | None:
+    """Return who knows the people of the configured OpenID providers; None where there are none. Waits for nobody.
+
+    Args:
+        settings: of the server.
+        report: takes what operators should know, from any thread.
+        clock: seconds since the epoch.
+
+    Raises:
+        ConfigurationError: an address will not do, or a file is no good.
+    """
+    if settings is None or not settings.oidc:
+        return None
+    reading = [(told, _reader(told)) for told in settings.oidc]  # all of them, before the first thread begins
+    return People(
+        [
+            (
+                Issuer(
+                    told.issuer,
+                    frozenset(told.audience),
+                    frozenset(told.authorized_parties),
+                    frozenset(told.algorithms),
+                ),
+                Keys(
+                    told.issuer,
+                    read,
+                    every=told.max_age if told.jwks_file is None else LOOK,
+                    stale=told.max_stale,
+                    report=report,
+                ),
+            )
+            for told, read in reading
+        ],
+        clock,
+    )
+
+
+def _reader(told: OidcSettings) -> Read:
+    for name, url in (("issuer", told.issuer), ("jwks_uri", told.jwks_uri)):
+        try:
+            require_url(told.issuer if url is None else url, plain=True)
+        except ValueError as error:
+            raise ConfigurationError(f"`identity.oidc`: `{name}` is {error}") from None
+    if told.jwks_file is None:
+        return from_web(told.issuer, told.jwks_uri, Web(told.ca))
+    read = from_file(told.jwks_file)
+    try:
+        read()
+    except ValueError as error:
+        raise ConfigurationError(f"keys of `{told.issuer}` in `{told.jwks_file}`: {error}") from None
+    return read
 
 
 def merged(source: Source, extra: Source) -> Source:

@@ -15,7 +15,7 @@ import click
 from chain.cli import harden
 from chain.cli.composition import authority, overruled
 from chain.cli.http import beside
-from chain.cli.identities import source_of
+from chain.cli.identities import people_of, source_of
 from chain.cli.output import json_option, print_json
 from chain.identity.material import Source
 from chain.identity.tls import Channels
@@ -40,15 +40,22 @@ def serve(arguments: tuple[str, ...], *, as_json: bool) -> None:  # noqa: ARG001
     with ExitStack() as opened:
         opened.callback(held.close)  # the server closes it too, last of all; twice is once
         configured = overruled(settings, held)
-        source = source_of(settings.identity, lambda said: log.event("identity", "warning", said=said))
+
+        def report(said: str) -> None:
+            log.event("identity", "warning", said=said)
+
+        source = source_of(settings.identity, report)
         if source is not None:
             opened.callback(source.close)
         workloads = None if source is None else _workloads(settings, source)
+        people = people_of(settings.identity, report)
+        if people is not None:
+            opened.callback(people.close)
         for said in held.keys.found:
             log.event("key ring", "warning", said=said)
         if configured is not None:  # the ledger's own word counts; an operator changes it with `chain policy activate`
             log.event("policy of the ledger kept", "warning", active=held.policies.digest, configured=configured)
-        server = ChainServer(held, settings, workloads=workloads, beside=beside(settings, held))
+        server = ChainServer(held, settings, workloads=workloads, people=people, beside=beside(settings, held))
         _run(server.run(ready=_announce))
 
 

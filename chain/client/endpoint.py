@@ -24,7 +24,7 @@ never waits for a network."""
 
 _UNIX = re.compile(r"unix:(?://)?(?P<path>[^/].*|/[^/].*)")
 _TCP = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9.-]+)):(?P<port>[0-9]{1,5})")
-_CREDENTIAL = re.compile(r"[\x21-\x7e]{1,4096}")
+_CREDENTIAL = re.compile(r"[\x21-\x7e]{1,8192}")
 _NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*")
 
 _OPTIONS: tuple[tuple[str, int | str], ...] = (
@@ -229,7 +229,7 @@ def _giver(credential: Credential | None) -> Callable[[], object] | None:
     if credential is None or callable(credential):
         return credential
     if not _CREDENTIAL.fullmatch(credential):
-        raise ConfigurationError("a credential is 1 to 4096 printable ASCII characters without a space")
+        raise ConfigurationError("a credential is 1 to 8192 printable ASCII characters without a space")
     return lambda: credential
 
 

@@ -132,7 +132,7 @@ class FileSource:
     def _read_svid(self, cert: Path, key: Path) -> Svid:
         private = read_private(key)
         try:
-            svid = from_pem(_content(cert), private)
+            svid = from_pem(content(cert), private)
         except ValueError as error:
             raise ConfigurationError(f"SVID `{cert}` with key `{key}`: {error}") from None
         if svid.expires <= self._clock():
@@ -142,7 +142,7 @@ class FileSource:
 
 def _read_bundle(trust_domain: str, file: Path, held: TrustBundle | None) -> TrustBundle:
     try:
-        fresh = bundle.read(trust_domain, _content(file))
+        fresh = bundle.read(trust_domain, content(file))
     except ValueError as error:
         raise ConfigurationError(f"bundle `{file}` of `{trust_domain}`: {error}") from None
     before = None if held is None else held.sequence
@@ -153,7 +153,12 @@ def _read_bundle(trust_domain: str, file: Path, held: TrustBundle | None) -> Tru
     return fresh
 
 
-def _content(file: Path) -> bytes:
+def content(file: Path) -> bytes:
+    """Return what stands in a file, up to one byte more than material may have.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+    """
     try:
         handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK)  # a FIFO in its place must not hang
         with os.fdopen(handle, "rb") as opened:

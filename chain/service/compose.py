@@ -30,6 +30,7 @@ from chain.pace import Breaker
 from chain.principal import Principal
 from chain.reason import Reason
 from chain.service.credentials import Credential, Identity
+from chain.service.people import Description
 from chain.service.safety import require_safe
 from chain.service.settings import ServeSettings, explain
 from chain.service.tables import AgentSettings, AnchorSettings, CallerSettings, SignalSettings
@@ -41,7 +42,7 @@ _CONFIGURATION = Caller(name="configuration", roles=frozenset({Role.OPERATOR}))
 """Who enrols the agents that the configuration lists."""
 
 MANY = 64
-"""Callers that one pattern of SPIFFE ids is taken for."""
+"""Callers that one pattern of SPIFFE ids, or one description of people by their claims, is taken for."""
 
 SHADOWS = {
     "policy": frozenset({Reason.POLICY_DENIED}),
@@ -144,9 +145,18 @@ def workers(settings: ServeSettings) -> list[tuple[str, Caller]]:
     return [(row.spiffe, _caller(row, channel=True)) for row in settings.callers if row.spiffe is not None]
 
 
+def persons(settings: ServeSettings) -> list[tuple[Description, Caller]]:
+    """Return the callers that are known by an OIDC token, each with whom it means."""
+    return [
+        (Description(row.oidc.issuer, row.oidc.subject, row.oidc.claims), _caller(row, channel=False))
+        for row in settings.callers
+        if row.oidc is not None
+    ]
+
+
 def expected(settings: ServeSettings) -> int:
     """Return for how many callers there must be room to take authority away: a pattern stands for many."""
-    patterns = sum(row.spiffe is not None and row.spiffe.endswith("*") for row in settings.callers)
+    patterns = sum(row.of_many for row in settings.callers)
     return len(settings.callers) + MANY * patterns
 
 

@@ -18,7 +18,7 @@ from chain.caller import ALLOWED, Role
 from chain.errors import ConfigurationError
 from chain.principal import require_pattern
 from chain.service.settings import ServeSettings
-from chain.service.tables import CallerSettings
+from chain.service.tables import CallerSettings, IdentitySettings, OidcSettings
 
 ROOT = 0
 """Of this uid, files may be: who holds it can do everything anyway."""
@@ -78,6 +78,7 @@ def _listening(settings: ServeSettings) -> Iterator[str]:
         missing = "key" if settings.tls_key is None else "certificate"
         yield f"TLS needs a certificate and its key, and the {missing} is missing"
     yield from _mutual(settings)
+    yield from _people(settings)
     if settings.http_listen:
         yield from _address(settings, settings.http_listen, "http_listen")
     if not settings.listen:
@@ -110,7 +111,9 @@ def _mutual(settings: ServeSettings) -> Iterator[str]:
         yield "`identity.jwt_audience` is for `listen` and `http_listen`, and neither names an address"
     if not settings.mtls_listen:
         tokens = bearers and settings.identity is not None and settings.identity.jwt_audience
-        if (named or settings.identity is not None) and not tokens:
+        told = settings.identity
+        people_alone = told is not None and told.oidc and told == IdentitySettings(oidc=told.oidc)
+        if (named or (told is not None and not people_alone)) and not tokens:
             yield "SPIFFE ids come by `mtls_listen`, or by tokens for `identity.jwt_audience`, and neither is named"
         return
     if settings.identity is None:
@@ -121,6 +124,56 @@ def _mutual(settings: ServeSettings) -> Iterator[str]:
         split_address(settings.mtls_listen, "mtls_listen")
     except ConfigurationError as error:
         yield error.detail
+
+
+def _people(settings: ServeSettings) -> Iterator[str]:
+    """Yield what is wrong with the OpenID providers, and with who is known by their tokens."""
+    providers = () if settings.identity is None else settings.identity.oidc
+    described = [caller.oidc for caller in settings.callers if caller.oidc is not None]
+    known = Counter(provider.issuer for provider in providers)
+    yield from (f"the issuer `{issuer}` stands {times} times" for issuer, times in known.items() if times > 1)
+    yield from (f"no `identity.oidc` is the issuer `{one.issuer}`" for one in described if one.issuer not in known)
+    for number, one in enumerate(described):
+        if one in described[:number]:
+            yield f"two callers are the same person, or the same people, of `{one.issuer}`"
+    if not providers:
+        return
+    if not settings.listen and not settings.http_listen:
+        yield "`identity.oidc` is for `listen` and `http_listen`, and neither names an address"
+    if not described:
+        yield "`identity.oidc` lets nobody in: no caller has `oidc`"
+    for provider in providers:
+        yield from _provider(provider)
+
+
+def _provider(provider: OidcSettings) -> Iterator[str]:
+    if provider.jwks_uri is not None and provider.jwks_file is not None:
+        yield f"the keys of `{provider.issuer}` come from `jwks_uri` or from `jwks_file`, not from both"
+    if provider.jwks_file is not None and provider.ca is not None:
+        yield f"`ca` of `{provider.issuer}` has no use: its keys come from a file"
+    if provider.max_stale < provider.max_age:
+        yield f"the keys of `{provider.issuer}` would go stale between two readings: `max_stale` is below `max_age`"
+
+
+def _person(caller: CallerSettings) -> Iterator[str]:
+    if caller.oidc is None:
+        return
+    if stated := _REGISTERED & caller.oidc.claims.keys():
+        yield f"caller `{caller.name}`: `{min(stated)}` says nothing of who somebody is; a person is named by `subject`"
+    if caller.oidc.subject is None and not caller.oidc.claims:
+        yield f"caller `{caller.name}` stands for everybody of `{caller.oidc.issuer}`: name a `subject` or `claims`"
+    for role in sorted(caller.roles & _NO_PERSON.keys()):
+        yield f"caller `{caller.name}` is known by a token of a person, and {_NO_PERSON[role]}"
+
+
+_REGISTERED = frozenset({"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "email_verified"})
+"""Claims that no line describes people by (RFC 7519 s4.1); `email` counts only where it is verified, anyway."""
+
+_NO_PERSON = {
+    Role.AGENT: "an agent holds a key, which a person's token cannot prove: give the agent a key or an SVID",
+    Role.ENFORCEMENT_POINT: "an enforcement point is a program, which has an SVID, a socket or a secret of its own",
+}
+"""Roles that no person has."""
 
 
 def _pattern(pattern: str) -> Iterator[str]:
@@ -194,8 +247,8 @@ def _callers(settings: ServeSettings) -> Iterator[str]:
 
 def _caller(caller: CallerSettings) -> Iterator[str]:
     name = caller.name
-    if not caller.credentials and not caller.socket and caller.spiffe is None:
-        yield f"caller `{name}` has neither a credential, a socket nor a SPIFFE id"
+    if not caller.credentials and not caller.socket and caller.spiffe is None and caller.oidc is None:
+        yield f"caller `{name}` has neither a credential, a socket, a SPIFFE id nor `oidc`"
     if caller.audience is None and not ALLOWED["Check"].isdisjoint(caller.roles):
         yield f"caller `{name}` may check and has no audience: a proof made for another would be taken from it"
     keys = [key for key in (caller.jwk, caller.jwk_file, caller.thumbprint) if key is not None]
@@ -207,8 +260,9 @@ def _caller(caller: CallerSettings) -> Iterator[str]:
         yield f"caller `{name}` vouches for others and is no enforcement point"
     for pattern in caller.vouches:
         yield from _pattern(pattern)
-    if keys and caller.spiffe is not None and caller.spiffe.endswith("*"):
-        yield f"caller `{name}` has one key and stands for many SPIFFE ids"
+    if keys and caller.of_many:
+        yield f"caller `{name}` has one key and stands for many"
+    yield from _person(caller)
     if caller.uid is not None and not caller.socket:
         yield f"caller `{name}` has a `uid` and no socket that could be given to it"
     if caller.socket and Role.AGENT in caller.roles and not keys:

@@ -28,9 +28,9 @@ from chain.errors import ConfigurationError, StoreError
 from chain.service.approval import ApprovalMethods
 from chain.service.authorization import Authorization
 from chain.service.beside import Beside, Porter
-from chain.service.callers import Callers, Workloads, by_channel, by_token
+from chain.service.callers import Callers, Workloads, by_channel
 from chain.service.calllog import CallLog
-from chain.service.compose import bearers, expected, socketed, workers
+from chain.service.compose import bearers, expected, persons, socketed, workers
 from chain.service.control import ControlMethods
 from chain.service.credentials import Credentials, Identity
 from chain.service.delegation import DelegationMethods
@@ -39,6 +39,7 @@ from chain.service.health import DESCRIPTOR as HEALTH
 from chain.service.health import OPEN, Health
 from chain.service.info import VERSION, Info
 from chain.service.mutual import mutual
+from chain.service.people import People, Persons, credentials
 from chain.service.policy import PolicyMethods
 from chain.service.room import Limit, Room
 from chain.service.safety import require_pair, require_safe, split_address
@@ -90,6 +91,7 @@ class ChainServer:
         log: TextIO = sys.stderr,
         clock: Callable[[], float] = time.time,
         workloads: Workloads | None = None,
+        people: People | None = None,
         beside: Callable[[Porter], Beside] | None = None,
     ) -> None:
         """Prepare to serve.
@@ -100,6 +102,7 @@ class ChainServer:
             log: takes one line of JSON for each call.
             clock: seconds since the epoch.
             workloads: with `mtls_listen`, the server's own identity and those of its peers.
+            people: with `identity.oidc`, the people of its providers.
             beside: makes another way in, which is let begin and end with this server.
 
         Raises:
@@ -108,9 +111,12 @@ class ChainServer:
         require_safe(settings)
         if settings.mtls_listen and workloads is None:
             raise ConfigurationError("`mtls_listen` needs somebody who knows the workloads")
+        if settings.identity is not None and settings.identity.oidc and people is None:
+            raise ConfigurationError("`identity.oidc` needs somebody who knows the people")
         self.address = ""
         self.mtls_address = ""
         self._workloads = workloads
+        self._people = people
         self._callers = Callers(workers(settings))
         self.sockets: dict[str, Path] = {}
         self._authority = authority
@@ -120,7 +126,7 @@ class ChainServer:
         self._health = Health(("", *(descriptor.full_name for descriptor in SERVICES)))
         calls = Limit(settings.max_calls_per_caller, settings.max_concurrent_rpcs)
         room = Room(calls, settings.max_streams_per_caller, expected(settings))
-        self._bounds = Bounds(room, Waiting(clock), Waiting(clock), settings.stream_idle)
+        self._bounds = Bounds(room, Waiting(clock), Waiting(clock), Waiting(clock), settings.stream_idle)
         delegation = DelegationMethods(authority, clock)
         policy = PolicyMethods(authority)
         authorization = Authorization(authority)
@@ -181,6 +187,7 @@ class ChainServer:
         self._health.set(serving=False)
         self._bounds.waiting.close()
         self._bounds.guests.close()
+        self._bounds.unsettled.close()
         grace = self._settings.drain if grace is None else grace
         ways = (*self._servers, *(() if self._beside is None else (self._beside,)))
         await asyncio.gather(*(way.stop(grace) for way in ways))
@@ -219,25 +226,26 @@ class ChainServer:
         while not self._authority.failed:
             await asyncio.sleep(ROUND)
             self._bounds.waiting.sweep()
+            self._bounds.unsettled.sweep()
         self._log.event("ledger failed", "error")
         self._health.set(serving=False)
         self._ending.set()
 
     def _bearers(self) -> Credentials:
-        settings, workloads = self._settings, self._workloads
-        taken = workloads is not None and settings.identity is not None and settings.identity.jwt_audience
-        tokens = by_token(workloads, self._callers) if workloads is not None and taken else None
-        return Credentials(bearers(settings), self._clock, tokens)
+        told = self._settings.identity
+        workloads = (self._workloads, self._callers) if self._workloads and told and told.jwt_audience else None
+        people = (self._people, Persons(persons(self._settings))) if self._people else None
+        return credentials(bearers(self._settings), self._clock, workloads, people)
 
     async def _listen(self) -> None:
         self.address = await self._bound(self._settings.listen, self._bearers().identify, self._bind)
 
     async def _listen_mtls(self, workloads: Workloads) -> None:
         identify = by_channel(workloads, self._callers)
-        credentials = mutual(workloads)
+        shown = mutual(workloads)
 
         def bind(server: grpc.aio.Server, address: str) -> int:
-            return server.add_secure_port(address, credentials)
+            return server.add_secure_port(address, shown)
 
         self.mtls_address = await self._bound(self._settings.mtls_listen, identify, bind)
 
@@ -258,8 +266,8 @@ class ChainServer:
         if cert is None or key is None:
             return server.add_insecure_port(address)
         require_pair(cert, key)
-        credentials = grpc.ssl_server_credentials([(key.read_bytes(), cert.read_bytes())])
-        return server.add_secure_port(address, credentials)
+        shown = grpc.ssl_server_credentials([(key.read_bytes(), cert.read_bytes())])
+        return server.add_secure_port(address, shown)
 
     async def _open_socket(self, identity: Identity) -> None:
         name = identity.caller.name

@@ -66,6 +66,14 @@ class CredentialSettings(Strict):
         return {"sha256": value} if isinstance(value, str) else value
 
 
+class PersonSettings(Strict):
+    """Who a caller is at an OpenID provider; everything that is stated must hold."""
+
+    issuer: Text = Field(description="one of `identity.oidc`")
+    subject: Text | None = Field(None, description="`sub`; absent: everybody of whom the claims hold")
+    claims: dict[Text, Text] = Field({}, description="claim: what it is, or has among others; `email` when verified")
+
+
 class CallerSettings(Keyed):
     """Somebody who may call, and what for."""
 
@@ -80,10 +88,17 @@ class CallerSettings(Keyed):
     spiffe: str | None = Field(
         None, description="SPIFFE id whose SVIDs speak for it; at its end `/*` is one segment, `/**` any number"
     )
+    oidc: PersonSettings | None = Field(None, description="person, or people, whose OIDC tokens speak for it")
     vouches: tuple[str, ...] = Field(
         (), description="of an enforcement point: SPIFFE ids, as `spiffe`, of holders that it authenticates by itself"
     )
     uid: int | None = Field(None, ge=0, description="the user that gets the socket; without it, the server's own")
+
+    @property
+    def of_many(self) -> bool:
+        """Whether this line stands for any number of callers, who are each called by a name of their own."""
+        pattern = self.spiffe is not None and self.spiffe.endswith("*")
+        return pattern or (self.oidc is not None and self.oidc.subject is None)
 
 
 class AgentSettings(Keyed):
@@ -153,8 +168,33 @@ class BundleSettings(Strict):
     )
 
 
+Algorithm: TypeAlias = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+
+
+class OidcSettings(Strict):
+    """An OpenID provider whose tokens `listen` takes from people."""
+
+    issuer: Text = Field(description="`iss` of its tokens, compared as it stands; https, or http to this machine")
+    audience: tuple[Text, ...] = Field(min_length=1, description="`aud` of its tokens for this service; one will do")
+    authorized_parties: tuple[Text, ...] = Field(
+        (),
+        description="clients that it may have made a token for (`azp`, `client_id`); absent: any, where the token is "
+        "meant for this service alone, else `audience`",
+    )
+    jwks_uri: Text | None = Field(None, description="where its keys are; absent: where its description says")
+    jwks_file: Path | None = Field(None, description="instead: file with its keys, read anew when it changes")
+    ca: Path | None = Field(None, description="PEM file, authorities of its certificate; absent: the system's")
+    algorithms: frozenset[Algorithm] = Field(
+        frozenset({"RS256", "PS256", "ES256", "EdDSA"}), min_length=1, description="what it signs with"
+    )
+    max_age: float = Field(300, ge=10, le=86400, description="seconds after which its keys are read again")
+    max_stale: float = Field(
+        3600, ge=10, le=604800, description="seconds that its keys are believed while it cannot be reached"
+    )
+
+
 class IdentitySettings(Strict):
-    """Where the server's own SVID and the bundles of trust domains come from."""
+    """Where the server's own SVID and the bundles of trust domains come from, and who knows its people."""
 
     workload_api: Text | None = Field(None, description="address of the SPIFFE Workload API, `unix:PATH`")
     spiffe_id: Text | None = Field(
@@ -166,3 +206,4 @@ class IdentitySettings(Strict):
     svid_key: Path | None = Field(None, description="PEM file, its private key; readable by its owner only")
     bundles: tuple[BundleSettings, ...] = Field((), description="trust domains, beside what the Workload API names")
     jwt_audience: tuple[Text, ...] = Field((), description="`aud` of JWT-SVIDs that `listen` takes; absent: none is")
+    oidc: tuple[OidcSettings, ...] = Field((), description="providers whose people may call")

@@ -45,7 +45,7 @@ REFUSALS = {
     "not a loopback address": {"listen": "0.0.0.0:0"},
     "host:port": {"listen": "50051"},
     "nothing to listen on": {"listen": "", "callers": caller()},
-    "neither a credential, a socket nor a SPIFFE id": {"callers": caller(credentials=[])},
+    "neither a credential, a socket, a SPIFFE id nor": {"callers": caller(credentials=[])},
     "has no audience": {"callers": caller(audience=None)},
     "no caller": {"callers": []},
     "the name `point` stands 2 times": {"callers": twice(name="point")},
