@@ -197,7 +197,7 @@ class Keys:
         """Ask for the keys to be read anew, because something was not among them.
 
         Returns:
-            What is done once they were read; None where that was tried just now.
+            What is done once they were read; None where that was done just now.
         """
         with self._wake:
             if self._closed:
@@ -207,7 +207,7 @@ class Keys:
             if self._next is None:
                 now = self._steady()
                 if now - self._asked < PAUSE:
-                    return None
+                    return self._running
                 self._asked, self._due, self._next = now, -inf, _promise()
                 self._wake.notify()
             return self._next
