@@ -10,9 +10,7 @@ costs a coroutine and a handler lookup more on every call.)
 
 from __future__ import annotations
 
-from asyncio import wrap_future
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
 from time import perf_counter_ns
 from typing import Any, NamedTuple, NoReturn, TypeAlias, TypeVar
 
@@ -31,12 +29,12 @@ from chain.errors import (
     InvalidRequestError,
     ResourceExhaustedError,
     UnauthenticatedError,
-    UnreachableError,
 )
 from chain.peer import NotYetError
 from chain.service.calllog import MAX_DECISIONS, CallLine, CallLog
 from chain.service.credentials import Identity
-from chain.service.room import GUESTS, UNSETTLED, Kind, Room
+from chain.service.room import GUESTS, Kind, Room
+from chain.service.settling import settle
 from chain.service.waiting import Waiting
 from chain.wire.status import DETAILS, code_of, details_of
 
@@ -48,9 +46,6 @@ MAX_REQUEST_ID = 128
 
 MESSAGE_PATIENCE = 30.0
 """Seconds that the one message of a call may take; it travels with the call, and a slow line takes seconds."""
-
-SETTLING = 4.0
-"""Seconds that a call waits for the key that its credential names; a client waits five, if it is not told otherwise."""
 
 URGENT = frozenset({"Revoke", "Suspend", "ReportSignal"})
 """What has room whatever else is under way: it takes authority away, and waiting would leave it."""
@@ -257,7 +252,7 @@ class Gate:
             try:
                 identity = self._authenticate(metadata, context)
             except NotYetError as error:
-                await self._settle(error)
+                await settle(error, bounds.unsettled)
                 identity = self._authenticate(metadata, context)
             call = Call(identity, context, decode, bounds.waiting, patience)
             if not any_role:
@@ -280,18 +275,6 @@ class Gate:
             if self._log.calls:
                 self._log_call(name, request_id, call, code, began)
         return reply
-
-    async def _settle(self, error: NotYetError) -> None:
-        """Wait until it is worth asking again who is calling.
-
-        Raises:
-            NotYetError: too many wait; strangers' tokens name keys, too.
-        """
-        unsettled = self._bounds.unsettled
-        if len(unsettled) >= UNSETTLED:
-            raise error
-        with suppress(UnreachableError):  # the answer to the second question says what is wrong
-            await unsettled.next(lambda: wrap_future(error.ready), None, SETTLING)
 
     def _log_call(self, name: str, request_id: str, call: Call | None, code: str, began: int) -> None:
         line = CallLine(self._clock(), request_id, "", name, code, (perf_counter_ns() - began) // 1000)

@@ -40,10 +40,6 @@ GUESTS = 64
 """Health checks that wait for their message; one more sends the oldest away, so that the newest has room."""
 
 
-UNSETTLED = 64
-"""Calls that wait for the key that their credential names; one more is refused at once."""
-
-
 class Kind(Enum):
     """What a call takes up."""
 

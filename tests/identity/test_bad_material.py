@@ -20,7 +20,7 @@ from chain.service.server import ChainServer
 from chain.service.settings import ServeSettings
 from chain.store.memory import MemoryStore
 from chain.v1 import info_pb2, info_pb2_grpc
-from tests.identity import test_jwtsvid, test_x509svid
+from tests.identity import test_jwtsvid, test_oidc, test_x509svid
 from tests.identity.certificates import NOW, Shown
 from tests.identity.strict_ids import LONG
 from tests.service.conftest import KEYS, configuration
@@ -37,9 +37,9 @@ NO_HANDSHAKE = {
 
 
 def test_every_fault_has_a_case_and_every_case_a_twin() -> None:
-    cases = [*test_x509svid.CASES, *test_jwtsvid.CASES]
-    assert len(cases) == 145
-    assert {fault for fault, _, _ in cases} == set(Fault)
+    cases = [*test_x509svid.CASES, *test_jwtsvid.CASES, *test_oidc.CASES]
+    assert len(cases) == 239
+    assert {fault for fault, _, _ in cases} == set(Fault) - {Fault.OIDC_KEYS_UNAVAILABLE}  # that is no token's fault
     assert all(wrong != right for _, wrong, right in cases)
 
 

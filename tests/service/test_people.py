@@ -24,7 +24,7 @@ from chain.identity.devca import DevAuthority
 from chain.identity.material import Material, TrustBundle
 from chain.identity.tls import Channels
 from chain.peer import Person
-from chain.service import gate, room
+from chain.service import settling
 from chain.service.compose import compose, expected, persons
 from chain.service.people import Description, Persons
 from chain.service.safety import require_safe
@@ -32,6 +32,7 @@ from chain.service.server import ChainServer
 from chain.service.settings import ServeSettings
 from chain.store.memory import MemoryStore
 from chain.v1 import watch_pb2, watch_pb2_grpc
+from tests.identity import test_oidc
 from tests.identity.provider import NOW, Provider, claims, jwks, serving, token
 
 from .conftest import KEYS, bearer, configuration, fingerprint, jwk
@@ -364,7 +365,7 @@ async def test_a_flood_of_unknown_keys_asks_the_provider_once(house: House) -> N
 async def test_a_slow_provider_holds_up_nobody_else_and_too_many_do_not_wait(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gate, "UNSETTLED", 2)
+    monkeypatch.setattr(settling, "PLACES", 2)
     assert await house.asked(house.bearer()) == "OK"
     hangs, free = threading.Event(), threading.Event()
 
@@ -383,19 +384,18 @@ async def test_a_slow_provider_holds_up_nobody_else_and_too_many_do_not_wait(
     free.set()  # what hung gave no answer
     assert all("oidc_key_unknown" in told for told in await asyncio.gather(*waiting))
     assert len(house.server._bounds.unsettled) == 0
-    assert room.UNSETTLED == 64
 
 
 async def test_who_waits_for_a_key_waits_a_bounded_time_and_a_stop_ends_it(
     directory: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gate, "SETTLING", 0.0)
+    monkeypatch.setattr(settling, "PATIENCE", 0.0)
     free = threading.Event()
     provider.answer = lambda _: free.wait(30)
     house = open_house(settings(directory, provider), provider)
     await house.server.start()
     assert "oidc_keys_unavailable" in await house.asked(house.bearer())
-    monkeypatch.setattr(gate, "SETTLING", 600.0)
+    monkeypatch.setattr(settling, "PATIENCE", 600.0)
     waiting = asyncio.create_task(house.asked(house.bearer()))
     await until(lambda: len(house.server._bounds.unsettled) == 1)
     await house.server.stop(1)
@@ -437,6 +437,28 @@ async def test_a_stream_ends_with_its_key(house: House) -> None:
     house.provider.keys = jwks("b")
     assert await house.asked(house.bearer(key="b")) == "OK"
     assert "oidc_key_unknown" in await ends(stream)
+
+
+async def test_over_the_wire_a_bad_token_is_nobodys_and_its_twin_a_persons(directory: Path, provider: Provider) -> None:
+    file = directory / "keys.json"
+    file.write_bytes(test_oidc.SET)
+    trusted = test_oidc.TRUSTED
+    oidc = {"issuer": trusted.name, "audience": [*trusted.audiences], "algorithms": [*trusted.algorithms]}
+    people = described(trusted.name, "people", Role.AUDITOR, claims={"nonce": "n"})
+    told = settings(directory, provider, identity={"oidc": [oidc | {"jwks_file": file}]}, callers=[people])
+    house = open_house(told, provider)
+    await house.server.start()
+    tried = 0
+    for fault, wrong, right in test_oidc.CASES:
+        if not wrong.isascii():  # gRPC does not send it
+            continue
+        said = await house.asked((("authorization", f"Bearer {wrong}"),))
+        assert fault.value in said or wrong.count(".") != 2, fault  # that is not even a token
+        assert await house.asked((("authorization", f"Bearer {right}"),)) == "OK", fault
+        tried += 1
+    assert tried == len(test_oidc.CASES) - 1
+    assert provider.asked == []
+    await close(house)
 
 
 class Held:
