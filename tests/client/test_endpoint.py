@@ -68,7 +68,7 @@ def test_any_other_target_is_refused(target: str) -> None:
         endpoint(target)
 
 
-@pytest.mark.parametrize("credential", ["", "two words", "a\nb", "ü" * 40, "x" * 5_000])
+@pytest.mark.parametrize("credential", ["", "two words", "a\nb", "ü" * 40, "x" * 8_193])
 def test_a_credential_that_cannot_be_sent_is_refused(credential: str) -> None:
     endpoint("127.0.0.1:1", SECRET)
     with pytest.raises(ConfigurationError):
