@@ -116,6 +116,10 @@ class Kept:
         return self
 
     def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the ledger."""
         self._authority.close()
 
 

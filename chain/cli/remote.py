@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
-from chain.cli import source
+from chain.cli import interrupt, source
 from chain.cli.options import bundled
 from chain.errors import ConfigurationError
 
@@ -83,6 +85,12 @@ class Where:
         identity = WorkloadSource(self.workload_api, time.time)
         click.get_current_context().call_on_close(identity.close)
         return Client(str(self.server), roots=roots, identity=identity, **options)
+
+    def closing(self, authority: Authority) -> AbstractContextManager[Callable[[], bool]]:
+        """Let ^C close what was connected to, and tell whether it did; a ledger at hand is simply interrupted."""
+        if self.ledger is not None:
+            return nullcontext(bool)
+        return interrupt.closing(authority.close)
 
 
 def _given(name: str) -> bool:

@@ -8,6 +8,7 @@ import click
 
 from chain.cli import remote, source
 from chain.cli.output import json_option, moment, print_json, printable
+from chain.errors import ChainError
 from chain.watch import Stand, Told
 
 LONGEST = 200
@@ -48,25 +49,44 @@ def watch(
         raise click.UsageError("--chain tells how a chain stands, and takes neither --after nor --kinds")
     tokens = None if chain_file is None else source.tokens(chain_file)
     try:
-        with where.connect() as client:
-            now = client.revision()  # a server that was never there is no lost connection
-            if tokens is None:
-                with client.watch(now if after is None else after, named, until_now=until_now) as news:
-                    for told in news:
-                        _print(_record(told) if as_json else _line(told))
+        with where.connect() as client, where.closing(client) as interrupted:
+            try:
+                stand = _follow(client, after, named, tokens, until_now=until_now, as_json=as_json)
+            except ChainError:
+                if not interrupted():
+                    raise
                 return
-            stand = None
-            if until_now:
-                stand = client.standing(tokens)
-                _print(_standing(stand) if as_json else _sentence(stand))
-            else:
-                with client.watch_chain(tokens) as stands:
-                    for stand in stands:
-                        _print(_standing(stand) if as_json else _sentence(stand))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # before there was anything to close, or for the second time
         return
     if stand is not None and not stand.stands:
         ctx.exit(1)
+
+
+def _follow(
+    client: remote.Authority,
+    after: int | None,
+    kinds: list[str],
+    tokens: list[str] | None,
+    *,
+    until_now: bool,
+    as_json: bool,
+) -> Stand | None:
+    """Tell all there is to tell, and return how the chain stood in the end, if it is one that is followed."""
+    now = client.revision()  # a server that was never there is no lost connection
+    if tokens is None:
+        with client.watch(now if after is None else after, kinds, until_now=until_now) as news:
+            for told in news:
+                _print(_record(told) if as_json else _line(told))
+        return None
+    stand = None
+    if until_now:
+        stand = client.standing(tokens)
+        _print(_standing(stand) if as_json else _sentence(stand))
+        return stand
+    with client.watch_chain(tokens) as stands:
+        for stand in stands:
+            _print(_standing(stand) if as_json else _sentence(stand))
+    return stand
 
 
 def _print(what: str | dict[str, Any]) -> None:

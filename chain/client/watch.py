@@ -2,7 +2,8 @@
 
 The law of this file: a connection that is lost is opened again, from where `chain.client.following` says, and so is one
 whose identity was replaced: it would end with the old one. What waits for the reader is bounded, and closing leaves no
-thread and no call behind.
+thread and no call behind. Whoever reads may be interrupted anywhere (^C) and must still be able to close: it waits on
+nothing that takes locks in Python, as a `Queue` does and a wait for an `Event`: an interrupt there leaves one held.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from queue import Empty, Full, Queue
+from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
 from typing import Any, Generic, Self
 
@@ -36,7 +37,10 @@ class _Connection:
     """One call, read by a thread: gRPC's own iterator cannot be waited for with a limit."""
 
     def __init__(self, lines: Lines, message: watch_pb2.WatchRequest) -> None:
-        self._arrived: Queue[watch_pb2.WatchResponse | ChainError | None] = Queue(BUFFER)
+        self._arrived: SimpleQueue[watch_pb2.WatchResponse | ChainError | None] = SimpleQueue()
+        self._room: SimpleQueue[None] = SimpleQueue()
+        for _ in range(BUFFER):
+            self._room.put(None)
         self._closed = False
         self.version = lines.version
         self._call = lines.open("Watch", message)
@@ -53,6 +57,7 @@ class _Connection:
             arrived = self._arrived.get(timeout=seconds)
         except Empty:
             raise UnreachableError(f"nothing was heard for {seconds:g} s") from None
+        self._room.put(None)
         if isinstance(arrived, ChainError):
             raise arrived
         return arrived
@@ -65,8 +70,7 @@ class _Connection:
             while True:
                 self._arrived.get_nowait()
         self._reader.join(JOIN)
-        with suppress(Full):
-            self._arrived.put_nowait(ClosedError(_CLOSED))
+        self._arrived.put(ClosedError(_CLOSED))
 
     def _read(self) -> None:
         try:
@@ -79,8 +83,9 @@ class _Connection:
 
     def _put(self, arrived: watch_pb2.WatchResponse | ChainError | None) -> None:
         while not self._closed:
-            with suppress(Full):
-                self._arrived.put(arrived, timeout=0.1)
+            with suppress(Empty):
+                self._room.get(timeout=0.1)
+                self._arrived.put(arrived)
                 return
 
 
@@ -132,6 +137,7 @@ class Watch(Generic[T]):
         self._following: Following[T] = following
         self._ask = revision
         self._stop = Event()
+        self._wake: SimpleQueue[None] = SimpleQueue()
         self._lock = Lock()
         self._connection: _Connection | None = None
 
@@ -148,6 +154,7 @@ class Watch(Generic[T]):
     def close(self) -> None:
         """End it, and leave nothing behind."""
         self._stop.set()
+        self._wake.put(None)
         self._lose()
 
     def __iter__(self) -> Self:
@@ -162,7 +169,8 @@ class Watch(Generic[T]):
                 self._lose()
                 if self._stop.is_set():
                     break
-                self._stop.wait(following.pause(error))
+                with suppress(Empty):
+                    self._wake.get(timeout=following.pause(error))
             else:
                 if news is not None:
                     return news
