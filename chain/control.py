@@ -7,6 +7,7 @@ one is a change like any other, with an author and a reason. What is not stopped
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
@@ -279,10 +280,15 @@ class Controls:
         if chain.facts.txn is not None and ("task", chain.facts.txn) in struck:
             yield 0, "its task was revoked"
         for hop in chain.hops:
-            if ("key", hop.signer) in struck:
+            if key_struck(struck, hop.signer, hop.certifier):
                 yield hop.hop, "the key that signed it was revoked"
             if any(("holder", name) in struck for name in hop.names):
                 yield hop.hop, "all that its holder holds was revoked"
+
+
+def key_struck(struck: AbstractSet[tuple[str, str]], *names: str) -> bool:
+    """Tell whether a key was revoked by one of these names: its own, or that of the key that certified it."""
+    return any(("key", name) in struck for name in names)
 
 
 def signal_name(issuer: str, jti: str) -> str:

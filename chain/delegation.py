@@ -44,6 +44,7 @@ class Delegation:
         classes, rank, purposes: limits, each None where absent; `rank` is the label's place in the order.
         budget, approval: limits whose state the chain's `home` keeps.
         signer: thumbprint of the key that signed it; empty where it was only decoded.
+        certifier: thumbprint of the key that certified the signer of a root; mostly there is none, and it is empty.
         holder: what the holder is called (`chain.claims.Confirmation.name`).
     """
 
@@ -52,6 +53,7 @@ class Delegation:
         "approval",
         "audience",
         "budget",
+        "certifier",
         "claims",
         "classes",
         "digest",
@@ -75,9 +77,11 @@ class Delegation:
         key: PublicKey | None,
         labels: tuple[str, ...] = LABELS,
         signer: str = "",
+        certifier: str = "",
     ) -> None:
         self.digest = digest
         self.signer = signer
+        self.certifier = certifier
         self.claims = claims
         self.entry = entry
         self.key = key

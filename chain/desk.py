@@ -212,8 +212,7 @@ class Desk:
 
     def _ceilings(self, chain: Chain) -> tuple[Ceiling, ...]:
         """Return how far roots may reach that whoever signed this chain's signs."""
-        anchors = self.verifier.anchors
-        return tuple(anchor.ceiling for anchor in anchors if anchor.key.thumbprint == chain.root.signer)
+        return tuple(anchor.ceiling for anchor in self.verifier.trust.behind(chain.root))
 
     def simulate(self, presented: Presented, request: Request, hypothesis: Hypothesis) -> Simulation:
         """Decide as things stand and as they would (`Authority.simulate`)."""

@@ -10,11 +10,15 @@ from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from itertools import islice
 
-from chain import jws
+from msgspec import UnsetType
+
+from chain import certificate, jws
 from chain.anchor import TrustAnchor
 from chain.base64url import b64decode, b64encode
+from chain.certificate import CertificateError
+from chain.control import key_struck
 from chain.errors import StoreError
-from chain.jws import JoseError
+from chain.jws import Frame, JoseError
 from chain.key import THUMBPRINT_URI, PublicKey
 from chain.ledger import Store
 from chain.row import DelegationRow
@@ -69,8 +73,8 @@ class Fall:
             if struck.kind == "delegation":
                 yield b64decode(name.encode()), True
             elif struck.kind == "key":
-                yield from ((row.digest, True) for row in self._roots(name, struck))
                 yield from ((row.digest, False) for row in self._rows(struck, holder=name))
+                yield from ((row.digest, True) for row in self._roots(name, struck))
             elif struck.kind == "holder":
                 yield from ((row.digest, True) for row in self._rows(struck, holder=name))
             elif struck.kind == "task":
@@ -96,12 +100,12 @@ class Fall:
             after = rows[-1].revision
 
     def _roots(self, thumbprint: str, struck: Struck) -> Iterator[DelegationRow]:
-        """Yield the live roots that an anchor's key signed; a row does not say which, its token does."""
-        anchors = [anchor for anchor in self._anchors() if anchor.key.thumbprint == thumbprint]
+        """Yield the live roots that a key signed or certified; a row does not say which did, its token does."""
+        anchors = [one for one in self._anchors() if one.certifies or one.key.thumbprint == thumbprint]
         for number, row in enumerate(self._issued(anchors, struck)):
             if number == MAX_ROOTS:
                 raise StoreError("too many roots to look at every signature")
-            if _signed(row, anchors[0].key):
+            if _signed(row, anchors, {("key", thumbprint)}):
                 yield row
 
     def _issued(self, anchors: list[TrustAnchor], struck: Struck) -> Iterator[DelegationRow]:
@@ -127,12 +131,37 @@ class Fall:
             return True
         if any(("key", row.issuer.removeprefix(THUMBPRINT_URI)) in struck for row in path[1:]):
             return True
-        keys = [anchor.key for anchor in self._anchors() if ("key", anchor.key.thumbprint) in struck]
-        return any(_signed(root, key) for key in keys)
+        return _signed(root, self._anchors(), struck)
 
 
-def _signed(row: DelegationRow, key: PublicKey) -> bool:
+def _signed(root: DelegationRow, anchors: Iterable[TrustAnchor], struck: AbstractSet[tuple[str, str]]) -> bool:
+    """Tell whether a key signed a root that was revoked by its name."""
     try:
-        return jws.split(row.token.decode()).signed_by(key)
+        frame = jws.split(root.token.decode())
+    except JoseError:
+        return False
+    return any(key_struck(struck, *names) and _by(frame, key) for key, names in _signers(frame, anchors))
+
+
+def _signers(frame: Frame, anchors: Iterable[TrustAnchor]) -> Iterator[tuple[PublicKey, tuple[str, ...]]]:
+    """Yield who may have signed a root, and by which names: the anchors' keys, and the one that it shows certified."""
+    certifiers = {}
+    for anchor in anchors:
+        if anchor.certifies:
+            certifiers[anchor.key.thumbprint] = anchor.key
+        else:
+            yield anchor.key, (anchor.key.thumbprint,)
+    if isinstance(frame.header.chain_certificate, UnsetType):
+        return
+    try:
+        found = certificate.verify(frame.header.chain_certificate, certifiers)
+    except CertificateError:
+        return
+    yield found.key, (found.key.thumbprint, found.certifier.thumbprint)
+
+
+def _by(frame: Frame, key: PublicKey) -> bool:
+    try:
+        return frame.signed_by(key)
     except JoseError:
         return False

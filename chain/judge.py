@@ -51,10 +51,12 @@ class Anchor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         jwk: public JWK.
         iss: the only issuer it may speak for; absent accepts any.
+        certifies: it signs key certificates, which roots carry, and no root; needs `iss`.
     """
 
     jwk: dict[str, Any]
     iss: str | UnsetType = UNSET
+    certifies: bool = False
 
 
 class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -183,9 +185,9 @@ class _Offline:
         return False
 
     def invalid(self, hop: Delegation, where: Reference, now: float) -> bool | None:
-        """Tell what a list says that was given with the question; the anchor that signed the root publishes it."""
+        """Tell what a list says that was given with the question; the root's issuer publishes it."""
         found = self.lists.get(where.uri)
-        return None if found is None or found.signer != hop.signer else found.invalid(where.idx, now)
+        return None if found is None or not found.speaks_for(hop) else found.invalid(where.idx, now)
 
 
 def read(data: bytes | str) -> Case:
@@ -229,7 +231,7 @@ def decide(
     Raises:
         InvalidRequestError: a list that no anchor signed.
     """
-    read_lists = [statuslist.read(text, [anchor.key for anchor in verifier.anchors]) for text in lists]
+    read_lists = [statuslist.read(text, verifier.trust) for text in lists]
     try:
         chain = verifier.verify(tokens)
     except InvalidTokenError as error:
@@ -290,9 +292,10 @@ class Judge:
 def _anchor(anchor: Anchor) -> TrustAnchor:
     try:
         key = PublicKey.from_json(msgspec.json.encode(anchor.jwk))
+        issuer = None if isinstance(anchor.iss, UnsetType) else anchor.iss
+        return TrustAnchor(key, issuer, certifies=anchor.certifies)
     except ValueError as error:
         raise InvalidRequestError(f"a trust anchor: {error}") from None
-    return TrustAnchor(key, None if isinstance(anchor.iss, UnsetType) else anchor.iss)
 
 
 def catalogue(tools: Mapping[str, Any]) -> Catalogue:

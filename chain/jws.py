@@ -32,12 +32,17 @@ class HeaderError(JoseError):
 
 
 class Header(msgspec.Struct, frozen=True, gc=False):
-    """A JOSE header. Other members are ignored; `crit` is refused, since nothing critical is understood."""
+    """A JOSE header. Other members are ignored; `crit` is refused, since nothing critical is understood.
+
+    Attributes:
+        chain_certificate: of the key that signed (`chain.certificate`).
+    """
 
     alg: str
     typ: str | UnsetType = UNSET
     kid: str | UnsetType = UNSET
     crit: msgspec.Raw | UnsetType = UNSET
+    chain_certificate: str | UnsetType = UNSET
 
 
 _decode_header = msgspec.json.Decoder(Header).decode

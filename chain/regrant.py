@@ -111,7 +111,7 @@ def _regranted(
         else:
             entry = _limited(entry, parent, field, after, tool)
     claims = structs.replace(claims, authorization_details=() if entry is None else (entry,))
-    return Delegation(hop.digest, claims, entry, hop.key, labels, hop.signer)
+    return Delegation(hop.digest, claims, entry, hop.key, labels, hop.signer, hop.certifier)
 
 
 def _claimed(claims: Claims, field: str, after: str) -> Claims:

@@ -64,7 +64,7 @@ def revocation(situation: Situation) -> Iterator[Proposal]:
         if hop.digest in state.revoked
     ]
     named = {("issuer", chain.issuer), ("task", chain.facts.txn or "")}
-    named |= {("key", hop.signer) for hop in chain.hops} | {
+    named |= {("key", name) for hop in chain.hops for name in (hop.signer, hop.certifier)} | {
         ("holder", name) for hop in chain.hops for name in hop.names
     }
     struck = [

@@ -14,6 +14,7 @@ import msgspec
 
 from chain import records
 from chain.anchor import TrustAnchor
+from chain.certificate import CertifiedSigner
 from chain.control import Named
 from chain.desk import Desk
 from chain.errors import ChainError, ConfigurationError, KeyRingError
@@ -62,7 +63,7 @@ class Signing:
             raise ConfigurationError("the issuer's keys are held in two ways: in a ring, and by a signer of their own")
         if keyring is None and not verifier.anchors:
             raise ConfigurationError("no trust anchor: every chain would be refused")
-        if signer is not None and not verifier.trusts(signer.key, issuer):
+        if signer is not None and not verifier.trusts(_speaks(signer), issuer):
             raise ConfigurationError(f"no trust anchor lets the signer's key speak for `{issuer}`")
         self.keyring = keyring
         self.ring = Ring(() if signer is None else (Held(signer.key.jwk, "active", 0),))
@@ -156,6 +157,11 @@ class Signing:
         if ring.held != index.held:
             keyring.save(ring)
         self.take(ring, opened)
+
+
+def _speaks(signer: Signer) -> PublicKey:
+    """Return the key that has to be an anchor: a signer's own, or the one that certified it."""
+    return signer.certificate.certifier if isinstance(signer, CertifiedSigner) else signer.key
 
 
 def _differences(index: Ring, ledger: Ring, ring: Ring, configured: Iterable[TrustAnchor]) -> Iterator[str]:

@@ -13,12 +13,14 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from chain import jcs, jws
+from chain import certificate, jcs, jws
 from chain.base64url import b64decode, b64encode
-from chain.errors import InvalidRequestError
+from chain.delegation import Delegation
+from chain.errors import InvalidRequestError, InvalidTokenError
 from chain.grant import Count, Text
 from chain.jws import JoseError
-from chain.key import PublicKey, Signer
+from chain.key import Signer
+from chain.trust import Trust
 
 LIST_TYPE = "statuslist+jwt"
 """JOSE `typ` of a list (s5.1)."""
@@ -104,7 +106,7 @@ def publish(signer: Signer, uri: str, revoked: Iterable[int], now: int, size: in
         data[index // 8] |= 1 << index % 8
     lst = b64encode(zlib.compress(bytes(data), 9))
     claims = _Claims(sub=uri, iat=now, exp=now + 2 * TTL, ttl=TTL, status_list=_List(1, lst))
-    return jws.join({"typ": LIST_TYPE, "kid": signer.key.thumbprint}, msgspec.json.encode(claims), signer)
+    return jws.join({"typ": LIST_TYPE, **certificate.header(signer)}, msgspec.json.encode(claims), signer)
 
 
 class StatusList:
@@ -115,15 +117,21 @@ class StatusList:
         iat: seconds.
         until: seconds, after which it says nothing; None where it does not say.
         signer: thumbprint of the key that signed it.
+        issuers: whom that key may speak for, by name.
     """
 
-    def __init__(self, claims: _Claims, data: bytes, signer: str) -> None:
+    def __init__(self, claims: _Claims, data: bytes, signer: str, issuers: frozenset[str]) -> None:
         self.signer = signer
+        self.issuers = issuers
         self.uri = claims.sub
         self.iat = claims.iat
         self.until = None if isinstance(claims.exp, UnsetType) else claims.exp
         self._bits = claims.status_list.bits
         self._data = data
+
+    def speaks_for(self, hop: Delegation) -> bool:
+        """Tell whether it is by the key that signed a hop, or where that is a root by another key of its issuer."""
+        return self.signer == hop.signer or (hop.hop == 0 and hop.claims.iss in self.issuers)
 
     def invalid(self, index: int, now: float) -> bool | None:
         """Tell whether an entry is anything but valid (0); None where the list does not say so now."""
@@ -134,12 +142,12 @@ class StatusList:
         return bool(self._data[place] >> (index % each * self._bits) & (1 << self._bits) - 1)
 
 
-def read(text: str, keys: Iterable[PublicKey]) -> StatusList:
-    """Return a list that one of these keys signed.
+def read(text: str, trust: Trust) -> StatusList:
+    """Return a list that a key signed which may sign roots, when it may.
 
     Args:
         text: compact JWS.
-        keys: those that may publish it.
+        trust: anchors.
 
     Raises:
         InvalidRequestError: no list, not strictly one, too large, or signed by nobody that may.
@@ -148,15 +156,19 @@ def read(text: str, keys: Iterable[PublicKey]) -> StatusList:
         frame = jws.split(text)
         if frame.header.typ != LIST_TYPE:
             raise InvalidRequestError(f"the status list: `typ` is not `{LIST_TYPE}`")
-        signer = next((key for key in keys if key.alg == frame.header.alg and frame.signed_by(key)), None)
-        if signer is None:
-            raise InvalidRequestError("the status list: not signed by a key that may publish it")
+        signer, anchors = trust.speakers(frame)
         jcs.refuse_duplicates(frame.payload)
         claims = _decode(frame.payload)
+        anchors = [anchor for anchor in anchors if anchor.covers(claims.iat)]
+        if not anchors:
+            raise InvalidRequestError("the status list: issued outside of its signer's window")
         inflate = zlib.decompressobj()
         data = inflate.decompress(b64decode(claims.status_list.lst.encode()), MAX_LIST)
         if not inflate.eof or inflate.unused_data:
             raise InvalidRequestError("the status list: too large, cut off or with something behind it")
+    except InvalidTokenError as error:
+        raise InvalidRequestError(f"the status list: {error.detail}") from None
     except (JoseError, ValueError, RecursionError, zlib.error) as error:
         raise InvalidRequestError(f"the status list: {error}") from None
-    return StatusList(claims, data, signer.thumbprint)
+    issuers = frozenset(anchor.issuer for anchor in anchors if anchor.issuer is not None)
+    return StatusList(claims, data, signer.thumbprint, issuers)

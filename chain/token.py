@@ -15,18 +15,19 @@ from typing import cast
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from chain import certificate, jws
 from chain import claims as wire
-from chain import jws
 from chain.anchor import TrustAnchor
+from chain.certificate import Certificate
 from chain.claims import Claims, ConstraintError, Entry, ExtendedEntry
 from chain.containment import Profile
 from chain.delegation import Chain, Delegation, require_link, require_root
 from chain.errors import InvalidTokenError
 from chain.grant import LABELS
-from chain.jws import AlgorithmError, Frame, HeaderError, JoseError
+from chain.jws import Frame, HeaderError, JoseError
 from chain.key import Jwk, KeyRefusedError, PublicKey, Signer
-from chain.prefix import PrefixCache
 from chain.reason import Reason
+from chain.trust import Trust, require_signature
 
 TOKEN_TYPE = "aat+jwt"
 """JOSE `typ` of tokens made here; a token without `typ` is plain AAT-01, any other is refused."""
@@ -43,9 +44,6 @@ MAX_DEPTH = 64
 MEMORY = 256 * 1024 * 1024
 """Bytes for verified prefixes: some 50,000 ordinary hops."""
 
-MAX_TRIALS = 64
-"""Anchors tried for a root that names none of them by `kid`: bounds the work a stranger can cause."""
-
 
 @dataclass(frozen=True, slots=True)
 class Rules:
@@ -60,28 +58,6 @@ class Rules:
     profile: Profile = Profile.SOUND
     labels: tuple[str, ...] = LABELS
     max_depth: int = MAX_DEPTH
-
-
-class Trust:
-    """A set of anchors, and what was verified under them: it never changes but for what it remembers.
-
-    Attributes:
-        anchors: the keys accepted for roots.
-        former: anchors that were removed; nothing is verified with them, what they signed is still told apart.
-        by_key, by_kid: the same anchors by key, and their keys by thumbprint.
-        known: verified prefixes.
-    """
-
-    __slots__ = ("anchors", "by_key", "by_kid", "former", "known")
-
-    def __init__(self, anchors: Iterable[TrustAnchor], former: Iterable[TrustAnchor], remember: int) -> None:
-        self.anchors = tuple(anchors)
-        self.former = tuple(former)
-        self.by_key: dict[PublicKey, list[TrustAnchor]] = {}
-        for anchor in self.anchors:
-            self.by_key.setdefault(anchor.key, []).append(anchor)
-        self.by_kid = {key.thumbprint: key for key in self.by_key}
-        self.known = PrefixCache(remember // 2)
 
 
 class Verifier:
@@ -155,8 +131,8 @@ class Verifier:
         return self._trust.known.get(digest)
 
     def trusts(self, key: PublicKey, issuer: str) -> bool:
-        """Tell whether an anchor lets this key speak for this issuer."""
-        return any(anchor.issuer in (None, issuer) for anchor in self._trust.by_key.get(key, ()))
+        """Tell whether an anchor lets this key speak for this issuer, in roots or by certifying keys that do."""
+        return self._trust.trusts(key, issuer)
 
     def _extend(
         self, trust: Trust, presented: tuple[str, ...], parent: Chain | None, digests: list[bytes]
@@ -173,14 +149,14 @@ class Verifier:
 
     def _root(self, trust: Trust, frame: Frame, digest: bytes) -> Delegation:
         """TOKEN.md s4: anchor, signature, claims, ceiling."""
-        key = _anchor_key(trust, frame)
+        key, anchors = trust.speakers(frame)
         claims, entry = _decode(frame, 0, self.rules.profile)
         require_root(claims, entry, self.rules.max_depth)
-        speakers = [anchor for anchor in trust.by_key[key] if anchor.issuer in (None, claims.iss)]
+        speakers = [anchor for anchor in anchors if anchor.issuer in (None, claims.iss)]
         if not speakers:
             raise InvalidTokenError(Reason.ISSUER_MISMATCH, 0, f"the anchor may not speak for `{claims.iss}`")
-        root = self._delegation(digest, claims, entry, key)
-        beyond = [anchor.ceiling.excess(root, self.rules.labels) for anchor in speakers]
+        root = self._delegation(digest, claims, entry, key, speakers[0].certificate)
+        beyond = [anchor.excess(root, self.rules.labels) for anchor in speakers]
         if all(beyond):
             raise InvalidTokenError(Reason.ANCHOR_EXCEEDED, 0, f"asks {beyond[0]}, which its anchor may not grant")
         return root
@@ -190,37 +166,29 @@ class Verifier:
         parent, hop = hops[-1], len(hops)
         if parent.key is None:
             raise InvalidTokenError(Reason.DELEGATOR_MISMATCH, hop, f"hop {hop - 1} has no key to delegate with")
-        _require_signature(frame, parent.key, hop)
+        require_signature(frame, parent.key, hop)
         claims, entry = _decode(frame, hop, self.rules.profile)
         require_link(hops, claims, entry, self.rules.profile, self.rules.labels)
         return self._delegation(digest, claims, entry, parent.key)
 
-    def _delegation(self, digest: bytes, claims: Claims, entry: Entry | None, signer: PublicKey) -> Delegation:
+    def _delegation(
+        self,
+        digest: bytes,
+        claims: Claims,
+        entry: Entry | None,
+        signer: PublicKey,
+        shown: Certificate | None = None,
+    ) -> Delegation:
         hop = claims.del_depth
         jwk = claims.cnf.jwk
         try:
             key = None if isinstance(jwk, UnsetType) else public_key(jwk)
-            return Delegation(digest, claims, entry, key, self.rules.labels, signer.thumbprint)
+            certifier = "" if shown is None else shown.certifier.thumbprint
+            return Delegation(digest, claims, entry, key, self.rules.labels, signer.thumbprint, certifier)
         except KeyRefusedError as error:
             raise InvalidTokenError(Reason.KEY_INVALID, hop, f"`cnf`: {error}") from None
         except ValueError as error:
             raise InvalidTokenError(Reason.CLAIM_INVALID, hop, f"{error}") from None
-
-
-def _anchor_key(trust: Trust, frame: Frame) -> PublicKey:
-    named = None if isinstance(frame.header.kid, UnsetType) else trust.by_kid.get(frame.header.kid)
-    if named is not None:
-        _require_signature(frame, named, 0)
-        return named
-    issuer = bytes(_peek(frame.payload).iss)  # only to choose whose key to try first
-    candidates = [key for key in trust.by_key if key.alg == frame.header.alg]
-    candidates.sort(key=lambda key: issuer not in {msgspec.json.encode(a.issuer) for a in trust.by_key[key]})
-    if trust.by_key and not candidates:
-        raise InvalidTokenError(Reason.ALGORITHM_REFUSED, 0, f"`{frame.header.alg[:16]}` fits no trust anchor")
-    for key in candidates[:MAX_TRIALS]:
-        if frame.signed_by(key):
-            return key
-    raise InvalidTokenError(Reason.ANCHOR_UNKNOWN, 0, "no trust anchor's key signed the root")
 
 
 @lru_cache(maxsize=4096)
@@ -263,7 +231,6 @@ def _split(token: str, hop: int) -> Frame:
 
 class _Peek(msgspec.Struct, frozen=True):
     jti: str
-    iss: msgspec.Raw = msgspec.Raw(b"null")
 
 
 _peek = msgspec.json.Decoder(_Peek).decode
@@ -280,16 +247,6 @@ def _require_distinct(hops: Sequence[Delegation], frames: Sequence[Frame]) -> No
         if jti in seen:
             raise InvalidTokenError(Reason.JTI_DUPLICATE, hop, "its `jti` was presented before")
         seen.add(jti)
-
-
-def _require_signature(frame: Frame, key: PublicKey, hop: int) -> None:
-    try:
-        holds = frame.signed_by(key)
-    except AlgorithmError as error:
-        raise InvalidTokenError(Reason.ALGORITHM_REFUSED, hop, f"{error}") from None
-    if not holds:
-        signer = "its trust anchor" if hop == 0 else f"the holder of hop {hop - 1}"
-        raise InvalidTokenError(Reason.SIGNATURE_INVALID, hop, f"not signed by {signer}")
 
 
 def _decode(frame: Frame, hop: int, profile: Profile) -> tuple[Claims, Entry | None]:
@@ -317,7 +274,5 @@ def sign(claims: Claims, signer: Signer) -> str:
         claims: complete; `iss` and `cnf` are the caller's business.
         signer: root: the issuer's key; derived: the parent's holder key.
     """
-    header = {"typ": TOKEN_TYPE}
-    if claims.del_depth == 0:
-        header["kid"] = signer.key.thumbprint
-    return jws.join(header, msgspec.json.encode(claims), signer)
+    named = certificate.header(signer) if claims.del_depth == 0 else {}
+    return jws.join({"typ": TOKEN_TYPE, **named}, msgspec.json.encode(claims), signer)

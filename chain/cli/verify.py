@@ -29,7 +29,7 @@ def verify(ctx: click.Context, file: str, *, jsonl: bool, _as_json: bool) -> Non
     """Judge a chain and a call offline, from one JSON object to one JSON answer.
 
     \b
-    in   {"tokens":[root, .., leaf], "trust_anchors":[{"jwk":{..}, "iss":".."?}],
+    in   {"tokens":[root, .., leaf], "trust_anchors":[{"jwk":{..}, "iss":".."?, "certifies":true?}],
           "tool":"..", "args":{..}, "proof":".."?, "holder":"channel"?, "now":SECONDS?,
           "revoked":[jti, ..]?, "audience":".."?, "purpose":".."?, "intent":".."?,
           "classification":".."?, "catalogue":{..}?, "profile":"sound"|"aat-01"?}
@@ -43,7 +43,8 @@ def verify(ctx: click.Context, file: str, *, jsonl: bool, _as_json: bool) -> Non
     one object of strict JSON (a member twice, NaN, an integer beyond 2^53); a member is unknown, missing or of
     a wrong type; tool, args, purpose, intent, audience, classification or catalogue holds a value that no call
     can have; or a trust anchor is no usable key (private, weak, not canonical, of another type, or an `alg`,
-    `use` or `key_ops` that forbids verifying). One such anchor among good ones is enough.
+    `use` or `key_ops` that forbids verifying), or certifies without an `iss`. One such anchor among good ones is
+    enough. One that certifies signs no root: it certifies short-lived keys, and a root carries the certificate.
 
     Exit 2 without an answer: FILE cannot be read. With --jsonl the same answers, one a line, and exit 0 once
     every line has its own. Every answer is one JSON value on a line. Whether a proof was used before is not

@@ -13,7 +13,8 @@ from chain.containment import MAX_STEPS, Containment, Profile, UndecidedError
 from chain.key import PublicKey
 from chain.mint import grant
 from chain.reason import Reason
-from chain.token import MAX_CHAIN, MAX_TOKEN, MAX_TRIALS, Verifier
+from chain.token import MAX_CHAIN, MAX_TOKEN, Verifier
+from chain.trust import MAX_TRIALS
 from tests.support import (
     ALICE,
     BOB,

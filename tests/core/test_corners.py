@@ -27,6 +27,7 @@ from chain.statuslist import read
 from chain.store.memory import MemoryStore
 from chain.supposed import AS_IT_IS, Hypothesis, Supposed
 from chain.token import Verifier
+from chain.trust import Trust
 from tests.approvals.office import ANY_HOP, Office, policy
 from tests.support import ALICE, HOME, ISSUER, MALLORY, NOW, PEP, ROOT_KEY, World, honest, root, seal, signer
 
@@ -144,7 +145,7 @@ def test_a_listed_root_that_cannot_be_read_any_more_counts_as_revoked() -> None:
 
     def revoked(key: KeySigner, *trusted: KeySigner) -> bool | None:
         world.signer, world.verifier = key, Verifier([TrustAnchor(one.key, ISSUER) for one in trusted])
-        return read(world.open().status_list(world.caller), [key.key]).invalid(0, NOW)
+        return read(world.open().status_list(world.caller), Trust([TrustAnchor(key.key)], (), 0)).invalid(0, NOW)
 
     new = signer("the issuer's next key")
     assert revoked(ROOT_KEY, ROOT_KEY) is False

@@ -11,13 +11,16 @@ import msgspec
 import pytest
 
 from chain import jws, mint, statuslist
+from chain.anchor import TrustAnchor
 from chain.base64url import b64encode
 from chain.control import Named
 from chain.errors import InvalidRequestError
 from chain.judge import Judge
+from chain.key import KeySigner
 from chain.order import Issue, Revoke
 from chain.reason import Reason
 from chain.statuslist import LIST_TYPE, MAX_LIST, TTL, Reference
+from chain.trust import Trust
 from tests.support import ALICE, BOB, ISSUER, MALLORY, NOW, PEP, ROOT_KEY, Json, Settings, World, child, jwk, root, seal
 
 URI = "https://issuer.example/status/1"
@@ -50,6 +53,10 @@ def offline(tokens: list[str], lists: list[str] | None, now: int = NOW) -> tuple
     return answer.effect, answer.reason
 
 
+def trust(*keys: KeySigner) -> Trust:
+    return Trust([TrustAnchor(key.key, ISSUER) for key in keys], (), 0)
+
+
 def test_the_drafts_vectors() -> None:
     """draft-ietf-oauth-status-list s4.1: sixteen one-bit statuses, twelve two-bit ones."""
     one = [1, 0, 0, 1, 1, 1, 0, 1, 1, 1, 0, 0, 0, 1, 0, 1]
@@ -64,7 +71,7 @@ def test_the_drafts_vectors() -> None:
             "iat": NOW,
             "status_list": {"bits": bits, "lst": b64encode(statuslist.pack(values, bits))},
         }
-        read = statuslist.read(sealed(claims), [ROOT_KEY.key])
+        read = statuslist.read(sealed(claims), trust(ROOT_KEY))
         assert [read.invalid(place, NOW) for place in range(len(values))] == [value > 0 for value in values]
         assert read.invalid(len(values) + 8, NOW) is None
 
@@ -76,7 +83,7 @@ def sealed(claims: Any, typ: str = LIST_TYPE, by: Any = ROOT_KEY) -> str:
 
 def test_a_list_is_strict() -> None:
     good: Json = {"sub": URI, "iat": NOW, "status_list": {"bits": 1, "lst": b64encode(statuslist.pack([1, 0]))}}
-    assert statuslist.read(sealed(good), [MALLORY.key, ROOT_KEY.key]).signer == ROOT_KEY.key.thumbprint
+    assert statuslist.read(sealed(good), trust(MALLORY, ROOT_KEY)).signer == ROOT_KEY.key.thumbprint
     bomb = b64encode(zlib.compress(bytes(MAX_LIST + 1)))
     bad = [
         sealed(good, by=MALLORY),
@@ -91,7 +98,7 @@ def test_a_list_is_strict() -> None:
     ]
     for text in bad:
         with pytest.raises(InvalidRequestError):
-            statuslist.read(text, [ROOT_KEY.key])
+            statuslist.read(text, trust(ROOT_KEY))
 
 
 @pytest.mark.parametrize(
