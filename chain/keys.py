@@ -8,6 +8,7 @@ directory learns it afterwards.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import msgspec
 
@@ -26,6 +27,20 @@ MAX_CAUSE = 1024
 """Characters of a cause; one line."""
 
 _ALGORITHMS: tuple[Algorithm, ...] = ("EdDSA", "ES256")
+
+
+class Listed(NamedTuple):
+    """Where each key stands.
+
+    Attributes:
+        keys: in the order in which they came.
+        signing: thumbprint of the key that signs; empty where none does.
+        revision: the last one that survives power loss.
+    """
+
+    keys: tuple[Held, ...]
+    signing: str
+    revision: int
 
 
 class Turned(msgspec.Struct, frozen=True):
@@ -95,14 +110,15 @@ class Keys:
         struck = self._desk.live.controls.struck
         return key_set(key for key in self._signing.published if (KEY, key.thumbprint) not in struck)
 
-    def held(self, caller: Caller) -> tuple[Held, ...]:
+    def listed(self, caller: Caller) -> Listed:
         """Return where each key stands; without a ring, the one that signs, if there is one.
 
         Raises:
             ForbiddenError: the caller may not look.
         """
         caller.require("ListKeys")
-        return tuple(self._signing.ring.held.values())
+        ring = self._signing.ring
+        return Listed(tuple(ring.held.values()), ring.signing or "", self._desk.store.synced)
 
     def add(self, caller: Caller, algorithm: str = "EdDSA", cause: str = "", key: str | None = None) -> Turned:
         """Make a fresh key, pending: published from now on, and not signing yet.

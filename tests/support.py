@@ -23,6 +23,7 @@ from chain.decision import Decision, Effect
 from chain.delegation import Chain
 from chain.errors import InvalidTokenError
 from chain.key import THUMBPRINT_URI, KeySigner, Signer
+from chain.keyring import KeyRing
 from chain.ledger import Store
 from chain.pace import Breaker
 from chain.principal import Principal
@@ -223,6 +224,7 @@ class World:
     enrolled: Iterable[KeySigner] = (ROOT_KEY, *HOLDERS)
     caller: Caller = GATE
     signer: Signer | None = ROOT_KEY
+    ring: KeyRing | None = None
     catalogue: Json = field(default_factory=lambda: CATALOGUE)
     breaker: Breaker | None = None
     transmitters: Sequence[Transmitter] = ()
@@ -247,6 +249,7 @@ class World:
             entropy=self.entropy,
             audience=HOME,
             signer=self.signer,
+            ring=self.ring,
             issuer=ISSUER,
             catalogue=Catalogue.model_validate(self.catalogue),
             settings=told if self.accountable else replace(told, roots_must_name=frozenset()),

@@ -15,6 +15,7 @@ from chain.approval import Approval, State
 from chain.approving import Approving
 from chain.caller import Caller, embedded
 from chain.cli.composition import authority
+from chain.cli.keptkeys import KeptKeys
 from chain.cli.keptpolicies import KeptPolicies
 from chain.control import Suspension
 from chain.decision import Decision
@@ -49,6 +50,7 @@ class Kept:
         self._authority = authority(load(["--config", str(folder / "chain.toml")]))
         self._caller = embedded()
         self.approvals = KeptApprovals(self._authority.approvals, self._caller)
+        self.keys = KeptKeys(self._authority.keys, self._caller)
         self.policies = KeptPolicies(self._authority.policies, self._caller)
         self.steering = KeptSteering(self._authority.steering, self._caller)
 

@@ -19,6 +19,7 @@ from chain.client.call import Answer, Call, Listing, R
 from chain.client.door import TIMEOUT
 from chain.client.endpoint import Credential, Identity, endpoint
 from chain.client.following import PATIENCE, Following, T, of_chain, of_ledger, once
+from chain.client.keys import AsyncKeys
 from chain.client.lines import AsyncLines
 from chain.client.lookout import AsyncLookout, AsyncWatching
 from chain.client.policies import AsyncPolicies
@@ -63,6 +64,7 @@ class AsyncClient:
         self._timeout = timeout
         self._info: ServerInfo | None = None
         self.approvals = AsyncApprovals(self._run)
+        self.keys = AsyncKeys(self._run)
         self.policies = AsyncPolicies(self._run)
         self.steering = AsyncSteering(self._run)
 

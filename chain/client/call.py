@@ -33,6 +33,7 @@ from chain.v1 import (
     delegation_pb2_grpc,
     info_pb2,
     info_pb2_grpc,
+    key_pb2_grpc,
     policy_pb2_grpc,
     watch_pb2,
     watch_pb2_grpc,
@@ -123,9 +124,10 @@ def methods(channel: Any) -> dict[str, Any]:
     delegation = delegation_pb2_grpc.DelegationServiceStub(channel)
     control = control_pb2_grpc.ControlServiceStub(channel)
     info = info_pb2_grpc.ServerInfoServiceStub(channel)
+    key = key_pb2_grpc.KeyServiceStub(channel)
     policy = policy_pb2_grpc.PolicyServiceStub(channel)
     watch = watch_pb2_grpc.WatchServiceStub(channel)
-    stubs = (watch, approval, authorization, delegation, control, policy, info)
+    stubs = (watch, approval, authorization, delegation, control, policy, info, key)
     return {name: send for stub in stubs for name, send in vars(stub).items()}
 
 

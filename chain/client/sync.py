@@ -19,6 +19,7 @@ from chain.client.call import Answer, Call, Listing, R
 from chain.client.door import TIMEOUT
 from chain.client.endpoint import Credential, Identity, endpoint
 from chain.client.following import PATIENCE, Following, T, of_chain, of_ledger, once
+from chain.client.keys import Keys
 from chain.client.lines import Lines
 from chain.client.lookout import Lookout, Watching
 from chain.client.policies import Policies
@@ -83,6 +84,7 @@ class Client:
         self._lock = Lock()
         self._info: ServerInfo | None = None
         self.approvals = Approvals(self._run)
+        self.keys = Keys(self._run)
         self.policies = Policies(self._run)
         self.steering = Steering(self._run)
 

@@ -47,7 +47,7 @@ MAX_REQUEST_ID = 128
 MESSAGE_PATIENCE = 30.0
 """Seconds that the one message of a call may take; it travels with the call, and a slow line takes seconds."""
 
-URGENT = frozenset({"Revoke", "Suspend", "ReportSignal"})
+URGENT = frozenset({"Revoke", "Suspend", "ReportSignal", "CompromiseKey"})
 """What has room whatever else is under way: it takes authority away, and waiting would leave it."""
 
 STUDIES = frozenset({"Explain", "Simulate"})

@@ -38,6 +38,7 @@ from chain.service.gate import Authenticate, Bounds, Call, Context, Gate
 from chain.service.health import DESCRIPTOR as HEALTH
 from chain.service.health import OPEN, Health
 from chain.service.info import VERSION, Info
+from chain.service.keys import KeyMethods
 from chain.service.mutual import mutual
 from chain.service.people import People, Persons, credentials
 from chain.service.policy import PolicyMethods
@@ -47,7 +48,16 @@ from chain.service.settings import ServeSettings
 from chain.service.sockets import close_socket, open_socket
 from chain.service.waiting import Waiting
 from chain.service.watch import WatchMethods
-from chain.v1 import approval_pb2, authorization_pb2, control_pb2, delegation_pb2, info_pb2, policy_pb2, watch_pb2
+from chain.v1 import (
+    approval_pb2,
+    authorization_pb2,
+    control_pb2,
+    delegation_pb2,
+    info_pb2,
+    key_pb2,
+    policy_pb2,
+    watch_pb2,
+)
 
 SERVICES = (
     approval_pb2.DESCRIPTOR.services_by_name["ApprovalService"],
@@ -55,6 +65,7 @@ SERVICES = (
     delegation_pb2.DESCRIPTOR.services_by_name["DelegationService"],
     control_pb2.DESCRIPTOR.services_by_name["ControlService"],
     info_pb2.DESCRIPTOR.services_by_name["ServerInfoService"],
+    key_pb2.DESCRIPTOR.services_by_name["KeyService"],
     policy_pb2.DESCRIPTOR.services_by_name["PolicyService"],
     watch_pb2.DESCRIPTOR.services_by_name["WatchService"],
 )
@@ -129,6 +140,7 @@ class ChainServer:
         self._bounds = Bounds(room, Waiting(clock), Waiting(clock), Waiting(clock), settings.stream_idle)
         delegation = DelegationMethods(authority, clock)
         policy = PolicyMethods(authority)
+        keys = KeyMethods(authority)
         authorization = Authorization(authority)
         self._methods: tuple[Mapping[str, object], ...] = (
             ApprovalMethods(authority).methods(),
@@ -136,11 +148,13 @@ class ChainServer:
             delegation.methods(),
             ControlMethods(authority).methods(),
             Info(authority, settings, clock).methods(),
+            keys.methods(),
             policy.methods(),
             WatchMethods(authority, clock).methods(),
         )
         self._delegation = delegation
         self._policy = policy
+        self._keys = keys
         self._authorization = authorization
         self._servers: list[grpc.aio.Server] = []
         self._ending = asyncio.Event()
@@ -196,6 +210,7 @@ class ChainServer:
                 close_socket(path)
             self._delegation.close()
             self._policy.close()
+            self._keys.close()
             self._authorization.close()
         finally:
             await _in_a_thread_of_its_own(self._authority.close)
@@ -286,6 +301,7 @@ class ChainServer:
             close_socket(path)
         self._delegation.close()
         self._policy.close()
+        self._keys.close()
         self._authorization.close()
 
     def _server(self, authenticate: Authenticate) -> grpc.aio.Server:

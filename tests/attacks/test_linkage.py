@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from itertools import permutations
+from threading import Event, Thread
 from typing import Any
 
 import pytest
 
 from chain.anchor import TrustAnchor
 from chain.containment import Profile
+from chain.errors import InvalidTokenError
+from chain.jws import Frame
+from chain.key import PublicKey
 from chain.reason import Reason
 from chain.token import Rules, Verifier
 from tests.support import (
@@ -24,6 +28,7 @@ from tests.support import (
     TOOLS,
     World,
     child,
+    digest,
     digest_of,
     entry,
     honest,
@@ -278,6 +283,82 @@ def test_warm_cache_with_a_removed_anchor() -> None:
     assert again.authority.check(
         again.caller, leaf, again.request(tokens, CAROL, proof=again.proof(tokens[-1], CAROL, jti="fresh"))
     ).allowed
+
+
+def test_warm_cache_with_an_anchor_removed_while_it_runs(world: World) -> None:
+    tokens = honest()
+    world.allowed(tokens, CAROL)
+    leaf, anchors = world.accepted(tokens).leaf.digest, world.verifier.anchors
+    batch = world.authority.chains()
+    assert not isinstance(batch.resolve(tokens), InvalidTokenError)
+    world.verifier.replace([TrustAnchor(MALLORY.key, ISSUER)])
+    world.refused(Reason.ANCHOR_UNKNOWN, 0, tokens, CAROL)
+    world.refused(Reason.ANCHOR_UNKNOWN, 0, tokens[:1], ALICE)
+    for presented in (tokens, leaf):
+        remembered = batch.resolve(presented)
+        assert isinstance(remembered, InvalidTokenError)
+        assert remembered.reason is Reason.ANCHOR_UNKNOWN
+    by_digest = world.authority.check(world.caller, leaf, world.request(tokens, CAROL))
+    assert (by_digest.allowed, by_digest.reason) == (False, Reason.ANCHOR_UNKNOWN)
+    world.verifier.replace(anchors)
+    world.allowed(tokens, CAROL)
+
+
+def test_verification_that_a_swap_overtakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An anchor goes while a chain is verified under it: that chain is never found in the memory that came."""
+    tokens = honest()
+    checked, anchors = Verifier([TrustAnchor(ROOT_KEY.key, ISSUER)]), [TrustAnchor(MALLORY.key, ISSUER)]
+    signed_by = Frame.signed_by
+    calls = []
+
+    def swap(frame: Frame, key: PublicKey) -> bool:
+        holds = signed_by(frame, key)
+        calls.append(key)
+        if len(calls) == 2:
+            checked.replace(anchors)
+        return holds
+
+    monkeypatch.setattr(Frame, "signed_by", swap)
+    assert len(checked.verify(tokens)) == 3  # it was begun under the anchors that held then
+    assert len(calls) == 3
+    for presented in (tokens, tokens[:2], tokens[:1]):
+        with pytest.raises(InvalidTokenError) as refused:
+            checked.verify(presented)
+        assert refused.value.reason is Reason.ANCHOR_UNKNOWN
+        assert checked.recall(digest(presented[-1])) is None
+    checked.replace([TrustAnchor(ROOT_KEY.key, ISSUER)])
+    World(verifier=checked).allowed(tokens, CAROL)
+
+
+def test_swaps_under_many_verifications() -> None:
+    """Whoever asks after a swap is answered by the anchors that came with it, however many ask meanwhile."""
+    tokens, ours, theirs = honest(), [TrustAnchor(ROOT_KEY.key, ISSUER)], [TrustAnchor(MALLORY.key, ISSUER)]
+    shared, stop = Verifier(ours), Event()
+    told: list[str] = []
+
+    def ask() -> None:
+        while not stop.is_set():
+            try:
+                shared.verify(tokens)
+                told.append("chain")
+            except InvalidTokenError as error:
+                told.append(error.reason.value)
+
+    threads = [Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for _ in range(50):
+        shared.replace(theirs)
+        with pytest.raises(InvalidTokenError):
+            shared.verify(tokens)
+        shared.replace(ours)
+        assert len(shared.verify(tokens)) == 3
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert set(told) <= {"chain", "anchor_unknown"}
+    assert len(told) > 0
+    World(verifier=shared).allowed(tokens, CAROL)
 
 
 def test_warm_cache_with_another_profile() -> None:
