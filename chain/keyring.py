@@ -30,7 +30,7 @@ FOLLOWS: dict[State, frozenset[State]] = {
 }
 """State -> the states that may follow it."""
 
-MAX_PUBLISHED = 32
+MAX_PUBLISHED = 128
 """Keys of a ring that are pending, active or retiring: every stranger reads them all."""
 
 _RANK: dict[State, int] = {state: place for place, state in enumerate(get_args(State))}
