@@ -8,7 +8,6 @@ directory learns it afterwards.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import msgspec
 
@@ -16,7 +15,8 @@ from chain.caller import Caller
 from chain.desk import Desk
 from chain.errors import ChainError, InvalidRequestError, KeyRingError
 from chain.key import Algorithm, Signer
-from chain.keyring import MAX_PUBLISHED, PUBLISHED, Held, KeyRing, Ring, key_set
+from chain.keyring import MAX_PUBLISHED, PUBLISHED, KeyRing, Ring, key_set
+from chain.keyview import Distrusted, Listed, Turned
 from chain.once import Once
 from chain.reason import Reason
 from chain.signing import KEY, Signing, kept
@@ -27,54 +27,6 @@ MAX_CAUSE = 1024
 """Characters of a cause; one line."""
 
 _ALGORITHMS: tuple[Algorithm, ...] = ("EdDSA", "ES256")
-
-
-class Listed(NamedTuple):
-    """Where each key stands.
-
-    Attributes:
-        keys: in the order in which they came.
-        signing: thumbprint of the key that signs; empty where none does.
-        revision: the last one that survives power loss.
-    """
-
-    keys: tuple[Held, ...]
-    signing: str
-    revision: int
-
-
-class Turned(msgspec.Struct, frozen=True):
-    """A key that stands otherwise now.
-
-    Attributes:
-        key: as it stands.
-        signing: thumbprint of the key that signs now; empty where none does.
-        revision: of the record.
-    """
-
-    key: Held
-    signing: str
-    revision: int
-
-
-class Distrusted(msgspec.Struct, frozen=True):
-    """A key that is trusted no more, and what fell with it.
-
-    Attributes:
-        key: as it stands; of a dry run, as it would.
-        signing: thumbprint of the key that signs now; empty where none does, so that nothing is issued.
-        revision: of the record; 0 for a dry run.
-        fallen, count, at_least: as of `chain.view.Revoked`.
-        warnings: what was not done beside it, one line each.
-    """
-
-    key: Held
-    signing: str
-    revision: int
-    fallen: tuple[str, ...]
-    count: int
-    at_least: bool = False
-    warnings: tuple[str, ...] = ()
 
 
 class _Compromised(msgspec.Struct, frozen=True):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from chain.caller import Caller
-from chain.keys import Distrusted, Keys, Listed, Turned
+from chain.keys import Keys
+from chain.keyview import Distrusted, Listed, Turned
 
 
 class KeptKeys:

@@ -20,7 +20,7 @@ from chain.errors import ConfigurationError
 from chain.identity import keyfile, keyring, sealed
 from chain.key import Algorithm
 from chain.keyring import Held, Ring, State
-from chain.keys import Distrusted, Turned
+from chain.keyview import Distrusted, Turned
 
 folder_argument = click.argument("folder", type=click.Path(path_type=Path), required=False)
 thumbprint_option = click.option("--thumbprint", required=True, help="The key's name.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from chain.client.call import PAUSES, Call, fresh_key
 from chain.client.steering import AsyncRun, Run
-from chain.keys import Distrusted, Listed, Turned
+from chain.keyview import Distrusted, Listed, Turned
 from chain.v1 import key_pb2 as pb
 from chain.wire import key as wire
 

@@ -11,7 +11,7 @@ from chain.base64url import b64encode
 from chain.errors import InvalidRequestError
 from chain.key import Algorithm, PublicKey
 from chain.keyring import Held, State
-from chain.keys import Distrusted, Listed, Turned
+from chain.keyview import Distrusted, Listed, Turned
 from chain.v1 import key_pb2 as pb
 from chain.wire.delegation import id_to
 
