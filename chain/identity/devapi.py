@@ -148,6 +148,7 @@ class DevWorkloadApi:
         self._names = names
         self._changed = threading.Condition()
         self._servers: list[grpc.Server] = []
+        self._made: list[Path] = []
         self.sockets: dict[str, Path] = {}
 
     def start(self, directory: Path) -> None:
@@ -157,7 +158,7 @@ class DevWorkloadApi:
             ConfigurationError: the directory is open to others, or a socket is in use or cannot be made.
         """
         try:
-            _private(directory)
+            _private(directory, self._made)
             for name in self._names:
                 folder = NOBODY if name is None else parse_id(name)[1][1:].replace("/", "+")
                 self._open(directory / folder, name)
@@ -175,18 +176,22 @@ class DevWorkloadApi:
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """Answer nobody any more, and remove the sockets."""
+        """Answer nobody any more; remove the sockets, and the directories that were made here if they are empty."""
         for stopping in [server.stop(None) for server in self._servers]:
             stopping.wait()
         for path in self.sockets.values():
             with suppress(OSError):
                 path.unlink(missing_ok=True)
+        for directory in reversed(self._made):
+            with suppress(OSError):  # somebody put something there
+                directory.rmdir()
+        self._made = []
 
     def _open(self, directory: Path, name: str | None) -> None:
         path = directory / "api.sock"
         if len(os.fsencode(path.absolute())) > MAX_PATH:
             raise ConfigurationError(f"socket `{path}`: more than {MAX_PATH} bytes; take a shorter directory")
-        _private(directory)
+        _private(directory, self._made)
         _clear(path)
         threads = ThreadPoolExecutor(STREAMS, thread_name_prefix="dev-identity")
         server = grpc.server(threads, maximum_concurrent_rpcs=STREAMS)  # one more is refused, and does not hang
@@ -202,10 +207,13 @@ class DevWorkloadApi:
         self.sockets[name or ""] = path.absolute()
 
 
-def _private(directory: Path) -> None:
-    """Make a directory that only its owner may enter, or see that it is one."""
-    with suppress(FileExistsError):
-        directory.mkdir(mode=0o700, parents=True)
+def _private(directory: Path, made: list[Path]) -> None:
+    """Make a directory that only its owner may enter, or see that it is one; note in `made` what had to be made."""
+    for one in reversed((directory, *directory.parents)):
+        if not one.exists():
+            with suppress(FileExistsError):
+                one.mkdir(mode=0o700)
+                made.append(one)
     found = directory.lstat()
     if not stat.S_ISDIR(found.st_mode):
         raise ConfigurationError(f"`{directory}` lies in the way and is no directory")

@@ -58,7 +58,7 @@ def test_the_standard_client_is_served(tmp_path: Path) -> None:
         process.terminate()
         assert "development only" in process.stderr.read()
         assert process.wait(20) == 0
-    assert not list((tmp_path / "ids").rglob("*.sock"))
+    assert not (tmp_path / "ids").exists()
 
 
 def test_only_a_server_has_a_dns_name(authority: DevAuthority) -> None:
@@ -139,6 +139,37 @@ def test_a_directory_that_others_may_enter_is_refused(authority: DevAuthority, t
         DevWorkloadApi(authority, [ALICE], {}).start(tmp_path / ("long" * 30))
 
 
+def test_what_was_made_is_taken_away_and_nothing_else(authority: DevAuthority, tmp_path: Path) -> None:
+    own, kept = tmp_path / "own", tmp_path / "made" / "beneath"
+    own.mkdir(mode=0o700)
+    for directory in (own, kept):
+        serving = DevWorkloadApi(authority, [ALICE, CHAIN], {})
+        serving.start(directory)
+        (directory / "chain" / "mine").touch()
+        serving.stop()
+        assert [path.relative_to(directory).as_posix() for path in directory.rglob("*")] == ["chain", "chain/mine"]
+    (own / "agents+alice").mkdir(mode=0o700)
+    (kept / "chain" / "mine").unlink()
+    for directory in (own, kept, tmp_path / "fresh" / "beneath"):
+        serving = DevWorkloadApi(authority, [ALICE], {})
+        serving.start(directory)
+        assert serving.sockets[ALICE].is_socket()
+        assert all(one.stat().st_mode & 0o777 == 0o700 for one in (directory, directory / "agents+alice"))
+        serving.stop()
+    assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_dir()} == {
+        "own", "own/agents+alice", "own/chain", "made", "made/beneath", "made/beneath/chain",
+    }  # fmt: skip
+
+
+def test_a_server_that_does_not_start_leaves_no_directory(authority: DevAuthority, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="shorter"):
+        DevWorkloadApi(authority, [ALICE, f"{ALICE}/{'long' * 30}"], {}).start(tmp_path / "ids")
+    assert not (tmp_path / "ids").exists()
+    serving = DevWorkloadApi(authority, [ALICE, f"{ALICE}/short"], {})
+    serving.start(tmp_path / "ids")
+    serving.stop()
+
+
 def test_a_socket_in_use_is_not_taken_over(api: DevWorkloadApi, authority: DevAuthority, tmp_path: Path) -> None:
     other = DevWorkloadApi(authority, [ALICE], {})
     with pytest.raises(ConfigurationError, match="in use"):
@@ -146,6 +177,8 @@ def test_a_socket_in_use_is_not_taken_over(api: DevWorkloadApi, authority: DevAu
     held = WorkloadSource(f"unix:{api.sockets[ALICE]}", time.time)
     held.close()
     api.stop()
+    (tmp_path / "sockets" / "agents+alice").mkdir(mode=0o700, parents=True)
+    (tmp_path / "sockets").chmod(0o700)
     (tmp_path / "sockets" / "agents+alice" / "api.sock").touch()
     with pytest.raises(ConfigurationError, match="no socket"):
         other.start(tmp_path / "sockets")
