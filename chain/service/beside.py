@@ -74,7 +74,7 @@ class Porter:
         """Whether calls are answered."""
         return self._health.serving
 
-    def identify(self, authorization: str | None) -> Caller:
+    async def identify(self, authorization: str | None) -> Caller:
         """Return whom an `Authorization` header speaks for.
 
         Raises:

@@ -44,7 +44,7 @@ class Doorman(Protocol):
         """Return a name for a call."""
         ...
 
-    def identify(self, authorization: str | None) -> Caller:
+    async def identify(self, authorization: str | None) -> Caller:
         """Return whom an `Authorization` header speaks for.
 
         Raises:
@@ -107,7 +107,7 @@ class Guard:
             began, request_id = perf_counter_ns(), self._doorman.new_id()
             shown, who = request.headers.getlist("authorization"), ""
             try:
-                caller = self._identify(shown)
+                caller = await self._identify(shown)
                 who = caller.name
                 caller.require(method)
                 with self._doorman.place(who, method):
@@ -123,13 +123,13 @@ class Guard:
 
         return answer
 
-    def _identify(self, shown: list[str]) -> Caller:
+    async def _identify(self, shown: list[str]) -> Caller:
         if len(shown) > 1:
             raise UnauthenticatedError("two credentials: only one may speak for a caller")
         if not shown:
-            return self._doorman.identify(None)
+            return await self._doorman.identify(None)
         scheme, _, secret = shown[0].partition(" ")
-        return self._doorman.identify(f"Bearer {secret}" if scheme.lower() == SCHEME else shown[0])
+        return await self._doorman.identify(f"Bearer {secret}" if scheme.lower() == SCHEME else shown[0])
 
     def _failed(self, name: str, request_id: str, error: Exception) -> Response:
         self._doorman.failed(name, request_id, error)

@@ -145,7 +145,7 @@ def _listening(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         made = socket.socket(family, kind, protocol)
-    except OSError:
+    except (OSError, UnicodeError):  # the second of a name that no resolver is asked for
         raise ConfigurationError(f"`http_listen`: `{host}` is no address here") from None
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was just left, never one in use

@@ -137,7 +137,7 @@ def test_grpc_is_served_while_http_is_held_up(host: Host) -> None:
         for number in range(300):  # more than there are places
             one = opened.enter_context(dial(web))
             one.sendall(b"GET /healthz HTTP/1.1\r\nX-Slow: " if number % 2 else head(length=100))
-        with Client(web.server.address, secret("auditor")) as client:
+        with Client(web.server.address, secret("auditor"), timeout=60) as client:
             assert client.info().authority == "https://chain.example"
         until(lambda: connections(web) <= 257)
 
@@ -151,7 +151,10 @@ def test_one_caller_has_room_for_so_many_and_revokes_all_the_same(host: Host) ->
         until(lambda: len(web.state.tasks) == 2)
         until(lambda: web.post("/introspect", "operator", token=token).status_code == 429)
         assert web.post("/introspect", "auditor", token=token).status_code == 200, "its room is its own"
-        with Client(web.server.address, secret("operator")) as client, pytest.raises(ResourceExhaustedError):
+        with (
+            Client(web.server.address, secret("operator"), timeout=60) as client,
+            pytest.raises(ResourceExhaustedError),
+        ):
             client.info()  # one caller, by whichever way it comes
         assert web.post("/revoke", "operator", token=token).status_code == 200
         for busy in (one, two):

@@ -23,6 +23,7 @@ from cryptography.x509.oid import NameOID
 from chain.cli import http
 from chain.errors import ConfigurationError
 from chain.service.safety import require_safe
+from chain.web.server import _listening
 
 from .conftest import Host
 from .hosted import Hosted, bearer, free_port, settings
@@ -46,6 +47,8 @@ def test_what_is_unsafe_is_refused(tmp_path: Path, changes: dict[str, object], s
 def test_a_port_in_use_is_refused(host: Host, web: Hosted) -> None:
     with pytest.raises(ConfigurationError, match="cannot be bound"):
         host(http_listen=web.server.http_address)
+    with pytest.raises(ConfigurationError, match="is no address here"):
+        _listening("x" * 70, 0)
     assert host(http_listen="127.0.0.1:0").client.get("/healthz").status_code == 200
 
 
