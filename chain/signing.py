@@ -82,8 +82,12 @@ class Signing:
 
     @property
     def published(self) -> list[PublicKey]:
-        """The keys that strangers are told: the ring's, and those that configuration binds to this issuer alone."""
-        bound = (anchor.key for anchor in self._verifier.anchors if anchor.issuer == self._issuer)
+        """The keys that strangers are told: the ring's, and those that configuration binds to this issuer alone.
+
+        One that certifies is not among them: no root is signed with it.
+        """
+        anchors = (anchor for anchor in self._verifier.anchors if not anchor.certifies)
+        bound = (anchor.key for anchor in anchors if anchor.issuer == self._issuer)
         return list(dict.fromkeys((*self.ring.published, *bound)))
 
     def signer(self) -> Signer:

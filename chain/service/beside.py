@@ -11,11 +11,14 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from chain.caller import Caller
+from chain.peer import NotYetError
 from chain.service.calllog import CallLine, CallLog
 from chain.service.credentials import Identity
 from chain.service.gate import URGENT
 from chain.service.health import Health
 from chain.service.room import Kind, Room
+from chain.service.settling import settle
+from chain.service.waiting import Waiting
 
 
 class Beside(Protocol):
@@ -51,6 +54,7 @@ class Porter:
         log: CallLog,
         clock: Callable[[], float],
         new_id: Callable[[], str],
+        unsettled: Waiting,
     ) -> None:
         """Share what the server has.
 
@@ -61,12 +65,14 @@ class Porter:
             log: takes a line for each call.
             clock: seconds since the epoch.
             new_id: makes request ids.
+            unsettled: calls that wait for the key that their credential names.
         """
         self._identify = identify
         self._room = room
         self._health = health
         self._log = log
         self._clock = clock
+        self._unsettled = unsettled
         self.new_id = new_id
 
     @property
@@ -80,7 +86,12 @@ class Porter:
         Raises:
             UnauthenticatedError: nobody who is known.
         """
-        return self._identify({} if authorization is None else {"authorization": authorization}).caller
+        metadata = {} if authorization is None else {"authorization": authorization}
+        try:
+            return self._identify(metadata).caller
+        except NotYetError as error:
+            await settle(error, self._unsettled)
+            return self._identify(metadata).caller
 
     @contextmanager
     def place(self, caller: str, method: str) -> Iterator[None]:

@@ -12,16 +12,13 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
-from typing import TextIO, cast
+from typing import TextIO
 
 import grpc
-from google.protobuf.descriptor import ServiceDescriptor
-from google.protobuf.message import Message
-from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from chain.authority import Authority
 from chain.errors import ConfigurationError, StoreError
@@ -34,7 +31,7 @@ from chain.service.compose import bearers, expected, persons, socketed, workers
 from chain.service.control import ControlMethods
 from chain.service.credentials import Credentials, Identity
 from chain.service.delegation import DelegationMethods
-from chain.service.gate import Authenticate, Bounds, Call, Context, Gate
+from chain.service.gate import Authenticate, Bounds, Gate
 from chain.service.health import DESCRIPTOR as HEALTH
 from chain.service.health import OPEN, Health
 from chain.service.info import VERSION, Info
@@ -42,6 +39,8 @@ from chain.service.keys import KeyMethods
 from chain.service.mutual import mutual
 from chain.service.people import People, Persons, credentials
 from chain.service.policy import PolicyMethods
+from chain.service.reflection import DESCRIPTOR as REFLECTION
+from chain.service.reflection import reflecting
 from chain.service.room import Limit, Room
 from chain.service.safety import require_pair, require_safe, split_address
 from chain.service.settings import ServeSettings
@@ -160,7 +159,8 @@ class ChainServer:
         self._ending = asyncio.Event()
         self._rounds: asyncio.Task[None] | None = None
         self._prefix, self._numbers = os.urandom(6).hex(), count(1)
-        porter = Porter(self._bearers().identify, room, self._health, self._log, clock, self._new_id)
+        identify, unsettled = self._bearers().identify, self._bounds.unsettled
+        porter = Porter(identify, room, self._health, self._log, clock, self._new_id, unsettled)
         self._beside = None if beside is None else beside(porter)
         self.http_address = ""
 
@@ -326,30 +326,12 @@ class ChainServer:
         ]
         handlers.append(gate.service(HEALTH, self._health.methods(), any_role=True, guests=OPEN))
         if settings.reflection:
-            handlers.append(gate.service(_REFLECTION, {"ServerReflectionInfo": _reflect()}, any_role=True))
+            handlers.append(gate.service(REFLECTION, reflecting(SERVICES), any_role=True))
         server.add_generic_rpc_handlers((*handlers, gate.nothing()))
         return server
 
     def _new_id(self) -> str:
         return f"{self._prefix}-{next(self._numbers):x}"
-
-
-_REFLECTION = cast("ServiceDescriptor", reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"])
-
-
-def _reflect() -> Callable[[Call], Awaitable[None]]:
-    servicer = reflection.aio.ReflectionServicer([descriptor.full_name for descriptor in SERVICES])
-    answers = cast("Callable[[AsyncIterator[object], Context], AsyncIterator[Message]]", servicer.ServerReflectionInfo)
-
-    async def requests(call: Call) -> AsyncIterator[object]:
-        while (message := await call.read()) is not None:
-            yield message
-
-    async def reflect(call: Call) -> None:
-        async for reply in answers(requests(call), call.context):
-            await call.context.write(reply)
-
-    return reflect
 
 
 async def _in_a_thread_of_its_own(work: Callable[[], None]) -> None:

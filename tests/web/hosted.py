@@ -26,6 +26,7 @@ from chain.keyring import KeyRing
 from chain.order import Issue
 from chain.service.callers import Workloads
 from chain.service.compose import compose
+from chain.service.people import People
 from chain.service.server import ChainServer
 from chain.service.settings import ServeSettings
 from chain.store.memory import MemoryStore
@@ -94,6 +95,7 @@ class Hosted:
     settings: ServeSettings
     clock: Callable[[], float] = time.time
     workloads: Workloads | None = None
+    people: People | None = None
     ring: KeyRing | None = None
     log: io.StringIO = field(default_factory=io.StringIO)
 
@@ -120,7 +122,9 @@ class Hosted:
 
     async def _started(self) -> ChainServer:
         made = beside(self.settings, self.authority)
-        server = ChainServer(self.authority, self.settings, log=self.log, workloads=self.workloads, beside=made)
+        server = ChainServer(
+            self.authority, self.settings, log=self.log, workloads=self.workloads, people=self.people, beside=made
+        )
         await server.start()
         return server
 

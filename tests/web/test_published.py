@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
+import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,13 +15,18 @@ import jwt
 import pytest
 from starlette.requests import Request
 
+from chain.anchor import TrustAnchor
+from chain.authority import Authority
 from chain.caller import embedded
+from chain.certificate import CertifiedSigner, certify
 from chain.control import Named
 from chain.errors import ConfigurationError, KeyRingError, StoreError
 from chain.identity import keyring
 from chain.identity.sealed import MIN_MEMORY, MIN_OPS, Cost
 from chain.order import Revoke
 from chain.statuslist import TTL
+from chain.store.memory import MemoryStore
+from chain.token import Verifier
 from chain.web.metadata import base_of, list_path
 from chain.web.published import FRESH, Listing
 
@@ -271,6 +278,21 @@ def test_a_key_that_was_revoked_by_name_is_published_no_more(host: Host) -> None
     assert published() == {*names.values()}
     web.authority.revoke(embedded(), Revoke(cause="stolen", named=Named("key", names["former"])))
     assert published() == {names["issuer"]}
+
+
+def test_a_key_that_certifies_is_not_published_and_what_it_certified_is() -> None:
+    kms, short, now = KEYS["former"], KEYS["issuer"], int(time.time())
+    shown = certify(kms, short.key, "https://a.example", jti="c1", now=now, window=600)
+    authority = Authority(
+        MemoryStore(),
+        Verifier([TrustAnchor(kms.key, "https://a.example", certifies=True)]),
+        clock=time.time,
+        entropy=os.urandom,
+        audience="https://chain.example",
+        signer=CertifiedSigner(short, shown),
+        issuer="https://a.example",
+    )
+    assert [key["kid"] for key in authority.keys.jwks()["keys"]] == [short.key.thumbprint]
 
 
 def test_a_running_servers_ring_is_published_as_it_turns(host: Host, tmp_path: Path) -> None:

@@ -13,13 +13,16 @@ import pytest
 from chain import mint
 from chain.base64url import b64encode
 from chain.caller import Role, embedded
-from chain.cli.identities import source_of
+from chain.cli.identities import people_of, source_of
 from chain.control import Named
 from chain.identity.devca import DevAuthority
 from chain.identity.tls import Channels
 from chain.order import Revoke
 from chain.service.tables import IdentitySettings
 from chain.web.form import MAX_BODY
+from tests.identity.provider import claims as claims_of_person
+from tests.identity.provider import jwks, serving
+from tests.identity.provider import token as person
 
 from .conftest import Host
 from .hosted import FORM, KEYS, PEP, Hosted, bearer
@@ -256,6 +259,29 @@ def test_a_ledger_that_stopped_is_no_server(host: Host) -> None:
     answered = web.post("/revoke", "operator", token=token)
     assert (answered.status_code, answered.json()["error"]) == (503, "temporarily_unavailable")
     assert answered.headers["retry-after"]
+
+
+def test_a_persons_token_speaks_for_them_also_while_their_provider_turns_its_keys(host: Host) -> None:
+    now = time.time()
+    with serving("a") as provider:
+        told = IdentitySettings(oidc=[{"issuer": provider.issuer, "audience": [PEP], "jwks_uri": provider.uri}])
+        audit = {"name": "dana", "roles": ["auditor"], "oidc": {"issuer": provider.issuer, "subject": "dana"}}
+        people = people_of(told)
+        assert people is not None
+        web = host(identity=told, callers=[audit], people=people)
+        root = web.root()
+
+        def asked(key: str, sub: str = "dana") -> httpx.Response:
+            said = claims_of_person(iss=provider.issuer, aud=PEP, sub=sub, iat=int(now), exp=int(now) + 300)
+            shown = {"Authorization": f"Bearer {person(said, key)}"}
+            return web.client.post("/introspect", data={"token": root}, headers=shown)
+
+        assert asked("a").json()["active"]
+        assert asked("a", "eve").status_code == 401
+        provider.keys = jwks("a", "c")
+        assert asked("c").json()["active"], "the key was read anew while the call waited"
+        assert asked("d").status_code == 401
+        people.close()
 
 
 def test_a_jwt_svid_speaks_for_its_workload(host: Host, tmp_path: Path) -> None:
