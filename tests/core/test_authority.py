@@ -10,7 +10,6 @@ import msgspec
 import pytest
 
 from chain import enrolment, mint, proof, records
-from chain.authority import MAX_BATCH
 from chain.caller import Caller, Role
 from chain.claims import Intent
 from chain.decision import Decision, Effect, Finding, denied
@@ -31,6 +30,7 @@ from chain.order import Issue, Revoke
 from chain.pending import done, then
 from chain.prefix import PrefixCache
 from chain.principal import Principal
+from chain.questions import MAX_BATCH
 from chain.reason import Reason
 from chain.recent import Recent
 from chain.request import Request
