@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,11 +20,14 @@ import msgspec
 from chain import jcs
 from chain.errors import ConfigurationError
 from chain.identity import keyfile, sealed
+from chain.identity.folder import create as make_folder
+from chain.identity.folder import require_own, sync_folder
 from chain.identity.sealed import Cost, Sealed
 from chain.key import Algorithm, KeySigner, PublicKey
 from chain.keyring import Held, Ring
 
 INDEX = "ring.json"
+WHAT = "key ring"
 
 
 class _Index(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,11 +44,7 @@ def create(folder: Path) -> None:
     Raises:
         ConfigurationError: it cannot be made, or others may enter it.
     """
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f"key ring `{folder}`: {error.strerror}") from None
-    _require_own(folder)
+    make_folder(folder, WHAT)
 
 
 def load(folder: Path) -> Ring:
@@ -55,7 +53,7 @@ def load(folder: Path) -> Ring:
     Raises:
         ConfigurationError: others may enter the directory, or the index is not one.
     """
-    _require_own(folder)
+    require_own(folder, WHAT)
     path = folder / INDEX
     if not path.exists():
         return Ring()
@@ -169,7 +167,7 @@ def _replace(folder: Path, ring: Ring) -> None:
             Path(name).replace(folder / INDEX)
         finally:
             Path(name).unlink(missing_ok=True)
-        sealed.sync_folder(folder)
+        sync_folder(folder)
     except OSError as error:
         raise ConfigurationError(f"key ring `{folder}`: {error.strerror or type(error).__name__}") from None
 
@@ -189,7 +187,7 @@ def _lock(folder: Path) -> int:
     Raises:
         ConfigurationError: others may enter it, or another process has it.
     """
-    _require_own(folder)
+    require_own(folder, WHAT)
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -199,12 +197,3 @@ def _lock(folder: Path) -> int:
             f"key ring `{folder}`: another process has it; of a server that runs, change it with --server"
         ) from None
     return handle
-
-
-def _require_own(folder: Path) -> None:
-    try:
-        mode = folder.stat().st_mode
-    except OSError as error:
-        raise ConfigurationError(f"key ring `{folder}`: {error.strerror}") from None
-    if not stat.S_ISDIR(mode) or mode & 0o077:
-        raise ConfigurationError(f"key ring `{folder}`: not a directory of its owner's alone; make it 0700")

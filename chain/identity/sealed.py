@@ -11,7 +11,6 @@ Python cannot wipe a `bytes` object: while a key is in use it lies in this proce
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ from nacl.pwhash import argon2id
 from chain.base64url import b64decode, b64encode
 from chain.errors import ConfigurationError
 from chain.identity import keyfile
+from chain.identity.folder import write_new
 from chain.identity.keyfile import PrivateJwk
 from chain.key import Jwk, KeySigner, PublicKey
 
@@ -99,6 +99,16 @@ _decode = msgspec.json.Decoder(Sealed).decode
 _private = msgspec.json.Decoder(PrivateJwk).decode
 
 
+def require_passphrase(passphrase: bytes) -> None:
+    """Return where a passphrase is long enough to seal a key.
+
+    Raises:
+        ConfigurationError: it is shorter than `MIN_PASSPHRASE`.
+    """
+    if len(passphrase) < MIN_PASSPHRASE:
+        raise ConfigurationError(f"a passphrase that seals a key has at least {MIN_PASSPHRASE} bytes")
+
+
 def seal(
     private: PrivateJwk, passphrase: bytes, cost: Cost | None = None, entropy: Callable[[int], bytes] = os.urandom
 ) -> Sealed:
@@ -114,8 +124,7 @@ def seal(
         ConfigurationError: the passphrase is too short, or the cost out of bounds.
     """
     cost = cost or Cost()
-    if len(passphrase) < MIN_PASSPHRASE:
-        raise ConfigurationError(f"a passphrase that seals a key has at least {MIN_PASSPHRASE} bytes")
+    require_passphrase(passphrase)
     try:
         cost.require()
     except ValueError as error:
@@ -131,7 +140,7 @@ def seal(
         nonce=b64encode(nonce),
         jwk=private.signer().key.jwk,
     )
-    key = _derive(passphrase, salt, cost)
+    key = derive(passphrase, salt, cost)
     box = crypto_aead_xchacha20poly1305_ietf_encrypt(msgspec.json.encode(private), made.header(), nonce, key)
     return msgspec.structs.replace(made, box=b64encode(box))
 
@@ -156,7 +165,7 @@ def unseal(data: bytes, passphrase: bytes) -> KeySigner:
     cost = Cost(found.ops, found.memory)
     cost.require()
     try:
-        opened = crypto_aead_xchacha20poly1305_ietf_decrypt(box, found.header(), nonce, _derive(passphrase, salt, cost))
+        opened = crypto_aead_xchacha20poly1305_ietf_decrypt(box, found.header(), nonce, derive(passphrase, salt, cost))
         signer = _private(opened).signer()
     except (CryptoError, ValueError, TypeError):  # TypeError: a nonce of another length
         raise ValueError("wrong passphrase, or the file was changed") from None
@@ -197,34 +206,10 @@ def save(path: Path, sealed: Sealed) -> None:
     Raises:
         ConfigurationError: the file exists, or cannot be written.
     """
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".sealing-")  # mode 0600
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(sealed.to_json())
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(name, path)  # unlike a rename, never over another
-        finally:
-            Path(name).unlink()
-        sync_folder(path.parent)
-    except OSError as error:
-        raise ConfigurationError(f"key file `{path}`: {error.strerror or type(error).__name__}") from None
+    write_new(path, sealed.to_json(), "key file")
 
 
-def sync_folder(folder: Path) -> None:
-    """Make durable which files a directory names.
-
-    Raises:
-        OSError: it cannot.
-    """
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _derive(passphrase: bytes, salt: bytes, cost: Cost) -> bytes:
+def derive(passphrase: bytes, salt: bytes, cost: Cost) -> bytes:
+    """Return the key that a passphrase makes with this salt, at this cost."""
     size = crypto_aead_xchacha20poly1305_ietf_KEYBYTES
     return argon2id.kdf(size, passphrase, salt, opslimit=cost.ops, memlimit=cost.memory)
