@@ -13,13 +13,14 @@ from concurrent.futures import Future
 from chain.approving import Approving
 from chain.caller import Caller
 from chain.catalog import Catalogue
+from chain.custody import Custodian, Custody
 from chain.desk import Clock, Desk, Entropy, Presented
 from chain.handing import Handing
 from chain.key import PublicKey, Signer
 from chain.keyring import KeyRing
 from chain.keys import Keys
 from chain.ledger import Store
-from chain.order import Issue, Revoke
+from chain.order import Delegate, Issue, Revoke
 from chain.pace import Breaker
 from chain.policies import Policies
 from chain.principal import Principal
@@ -46,6 +47,7 @@ class Authority(Questions):
         policies: which policy is active.
         steering: what is suspended, and what others signal.
         watch: what happens, and whether a chain still stands.
+        custody: the keys that are kept for agents.
     """
 
     def __init__(  # noqa: PLR0913 - everything from outside comes in here, by name
@@ -65,6 +67,7 @@ class Authority(Questions):
         resume: bool = False,
         breaker: Breaker | None = None,
         transmitters: Iterable[Transmitter] = (),
+        custodian: Custodian | None = None,
     ) -> None:
         """Take over a store.
 
@@ -82,6 +85,7 @@ class Authority(Questions):
             resume: accept a clock that lies behind the ledger, and record that; an operator says so once, by hand.
             breaker: when a holder is slowed down or stopped; without one, never.
             transmitters: whose signals are taken (`chain.signal`).
+            custodian: keeps the keys of agents that hold none of their own; without one, all hold their own.
 
         Raises:
             ConfigurationError: settings that contradict the rules, or keys that cannot be used (`chain.signing`).
@@ -93,7 +97,8 @@ class Authority(Questions):
         tools = catalogue or Catalogue()
         desk = Desk(store, verifier, clock, entropy, told, tools, steady=steady, resume=resume, breaker=breaker)
         super().__init__(desk)
-        self._handing = Handing(self._desk, verifier, audience)
+        self.custody = Custody(self._desk, audience, custodian)
+        self._handing = Handing(self._desk, verifier, self.custody, audience)
         signing = Signing(self._desk, verifier, issuer, signer, ring)
         self._roots = Roots(self._desk, verifier, signing, issuer, audience)
         self.keys = Keys(self._desk, signing)
@@ -157,20 +162,32 @@ class Authority(Questions):
         return self._roots.status_list(caller)
 
     def delegate(
-        self, caller: Caller, parent: Presented, child: str, proof_text: str | None = None, key: str | None = None
+        self,
+        caller: Caller,
+        parent: Presented,
+        child: str | Delegate,
+        proof_text: str | None = None,
+        key: str | None = None,
     ) -> Delegated:
-        """Admit a child that the parent's holder signed. See `begin_delegate`."""
+        """Admit a child that the parent's holder signed, or sign it for the holder. See `begin_delegate`."""
         return self.begin_delegate(caller, parent, child, proof_text, key).result()
 
     def begin_delegate(
-        self, caller: Caller, parent: Presented, child: str, proof_text: str | None = None, key: str | None = None
+        self,
+        caller: Caller,
+        parent: Presented,
+        child: str | Delegate,
+        proof_text: str | None = None,
+        key: str | None = None,
     ) -> Future[Delegated]:
-        """Admit a child that the parent's holder signed, and record it.
+        """Admit a child that the parent's holder signed, and record it; one that is ordered is signed here first.
+
+        Only with the key that is kept for the caller, and only where its channel proves that it is the parent's holder.
 
         Args:
             caller: an agent.
             parent: the chain that is handed on.
-            child: the new token.
+            child: the new token, or what it is to say.
             proof_text: the parent holder's proof for `proof.DELEGATE`; None where the channel proves it.
             key: idempotency key.
 
@@ -178,7 +195,7 @@ class Authority(Questions):
             ExcessError: the child asks for more; the refusal is recorded, the child is not.
             InvalidTokenError: the tokens are not an authentic chain.
             DeniedError: no proof, expired or revoked.
-            ForbiddenError: the caller is no agent.
+            ForbiddenError: the caller is no agent, or orders a child and no key is kept for it.
         """
         return self._handing.delegate(caller, parent, child, proof_text, key)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from chain.errors import ForbiddenError
-from chain.principal import covers
+from chain.principal import Principal, covers
 
 
 class Role(StrEnum):
@@ -35,6 +35,7 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "Delegate": frozenset({Role.AGENT}),
     "Revoke": frozenset({Role.AGENT, Role.ISSUER, Role.OPERATOR}),
     "Enrol": _AGENTS,
+    "GetOwnKey": frozenset({Role.AGENT}),
     "GetDelegation": _READERS - {Role.ENFORCEMENT_POINT},
     "ListDelegations": _READERS - {Role.ENFORCEMENT_POINT},
     "Check": _ASKERS,
@@ -81,6 +82,8 @@ class Caller:
         certificate: base64url SHA-256 of the certificate that the channel proves (RFC 8705 s3.1).
         vouches: patterns of SPIFFE ids of holders that this enforcement point authenticates by itself
             (`chain.principal.covers`).
+        custody: the agent that the caller is and whose key is kept by the service (`chain.custody`); None for one that
+            holds its own.
     """
 
     name: str
@@ -91,6 +94,7 @@ class Caller:
     spiffe: str | None = None
     certificate: str | None = None
     vouches: tuple[str, ...] = ()
+    custody: Principal | None = None
 
     def require(self, method: str) -> None:
         """Return where a role of this caller allows the method.

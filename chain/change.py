@@ -1,4 +1,4 @@
-"""The four changes that a caller may ask for, and how each is made inside its commit.
+"""The changes of delegations that a caller may ask for, and how each is made inside its commit.
 
 The law of this file: a change is composed by the ledger's single writer against the facts as they stand. One that
 is refused writes the record of its refusal, uses up its nonce all the same, and changes nothing else.
@@ -6,16 +6,16 @@ is refused writes the record of its refusal, uses up its nonce all the same, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from math import ceil
 from typing import TypeAlias
 
 import msgspec
 
 from chain import check as checks
-from chain import enrolment, records, ruling
+from chain import records, ruling
 from chain.base64url import b64encode
-from chain.caller import Caller, Role
+from chain.caller import Caller
 from chain.case import Case, Verdict
 from chain.decision import Effect, Finding, denied
 from chain.delegation import Chain
@@ -23,23 +23,17 @@ from chain.errors import (
     ChainError,
     DeniedError,
     ExcessError,
-    ForbiddenError,
-    InvalidRequestError,
     InvalidTokenError,
-    ResourceExhaustedError,
 )
 from chain.grant import Grant
-from chain.key import PublicKey
 from chain.live import Live
 from chain.order import Revoke
-from chain.principal import Principal
 from chain.proof import DELEGATE
 from chain.reason import Reason
 from chain.request import Request
-from chain.roster import MAX_UNDER
-from chain.row import EnrolmentRow, RevocationRow
+from chain.row import RevocationRow
 from chain.statuslist import Reference
-from chain.view import Delegated, Enrolled, Struck
+from chain.view import Delegated, Struck
 from chain.writing import Writing
 
 Compose: TypeAlias = Callable[[Writing], bytes | ChainError]
@@ -68,11 +62,17 @@ def issuing(chain: Chain, token: str, caller: Caller, listed: Reference | None =
     return compose
 
 
-def widening(parent: Chain, child: str, error: InvalidTokenError, caller: Caller) -> Compose:
-    """Record a delegation that was asked for and is not one: it asks for more, or its token is bad."""
+def widening(parent: Chain, target: str, error: InvalidTokenError, caller: Caller) -> Compose:
+    """Record a delegation that was asked for and is not one: it asks for more, or its token is bad.
+
+    Args:
+        parent: what was to be handed on.
+        target: the digest of the child; the parent's where nothing was signed.
+        error: why not.
+        caller: who asks.
+    """
 
     def compose(writing: Writing) -> bytes | ChainError:
-        target = records.digest(child.rpartition(".")[0].encode())
         body = records.refused("Delegate", target, parent, error.reason, error.hop, caller.name)
         if isinstance(error, ExcessError):
             body |= records.excess(error)
@@ -116,6 +116,25 @@ def delegating(parent: Chain, chain: Chain, tokens: Sequence[str], request: Requ
     return compose
 
 
+def unsigned(parent: Chain, request: Request, caller: Caller) -> Compose:
+    """Refuse a child that was asked for without a signature, and that nothing is signed for.
+
+    Args:
+        parent: what was to be handed on.
+        request: for `proof.DELEGATE`; what the caller's channel proves.
+        caller: who asks.
+    """
+
+    def compose(writing: Writing) -> ChainError:
+        findings = [*_standing(parent, request, writing), *_holding(parent, request, writing)]
+        if not findings:  # the channel proves the holder, and yet another key of it was given this hop
+            detail = "not given to the key that is kept for the caller"
+            findings = [Finding(reason=Reason.HOLDER_MISMATCH, hop=parent.leaf.hop, detail=detail)]
+        return _refuse("Delegate", parent.leaf.id, parent, findings, writing, caller)
+
+    return compose
+
+
 def revoking(order: Revoke, caller: Caller, standing: Chain | None, request: Request) -> Compose:
     """Revoke; one id in a set fells the whole subtree, and its size is nothing to wait for.
 
@@ -152,78 +171,6 @@ def would_revoke(standing: Chain, request: Request, live: Live, now: float) -> N
         raise DeniedError(denied(*findings, at=now))
 
 
-def enrolling(
-    key: PublicKey | None, principal: Principal, caller: Caller, audience: str, proof_text: str | None
-) -> Compose:
-    """Record who a key belongs to.
-
-    An operator says so. An agent enrols workers under itself, if their keys agree; whose a key is already, it cannot
-    change.
-
-    Args:
-        key, principal: what and whose; None for the id itself, which an SVID proves.
-        caller: who asks.
-        audience: the authority's own name.
-        proof_text: the agreement of the key (`enrolment.make`).
-    """
-    name = principal.id if key is None else key.thumbprint
-
-    def compose(writing: Writing) -> bytes | ChainError:
-        fault = _misplaced(name, principal, writing.live)
-        if fault is None and Role.OPERATOR not in caller.roles:
-            fault = _not_its_worker(
-                key, principal, _above(principal, caller, writing.live), audience, proof_text, writing
-            )
-        if fault is not None:
-            return fault
-        revision = writing.record("enrolled", records.enrolled(name, principal, caller.name))
-        body = writing.live.enrol(name, principal)
-        writing.write.enrolments.append(EnrolmentRow(name, body, revision))
-        return _encode(Enrolled(name, principal.id, revision))
-
-    return compose
-
-
-def _above(principal: Principal, caller: Caller, live: Live) -> str:
-    """Return the name under which an agent enrols a worker: the one that is stated, if it is its own."""
-    under = principal.under or ""
-    return under if under in live.names_of(caller) and under in live.roster.principals else ""
-
-
-def _misplaced(name: str, principal: Principal, live: Live) -> ChainError | None:
-    """Return why nobody can work in that place: under itself, or further down than every call walks up."""
-    if principal.under is None:
-        return None
-    above = live.roster.line(principal.under)
-    if name in (principal.under, *(one.under for one in above)):
-        return InvalidRequestError("nobody works under itself")
-    if len(above) >= MAX_UNDER:
-        return InvalidRequestError(f"workers work at most {MAX_UNDER - 1} steps under the agent at the top")
-    return None
-
-
-def _not_its_worker(
-    key: PublicKey | None, principal: Principal, own: str, audience: str, proof_text: str | None, writing: Writing
-) -> ChainError | None:
-    """Return why the agent that holds the key `own` does not enrol this worker, or None."""
-    live = writing.live
-    above = live.principal(own)
-    if key is None or above is None or not above.may_enrol(principal, own):
-        return ForbiddenError("an agent enrols workers under its own id, with its own owner")
-    if live.principal(key.thumbprint) is not None:
-        return ForbiddenError("the key is enrolled already")
-    if (stopped := next(_held(own, writing), None)) is not None:
-        return DeniedError(denied(stopped, at=writing.at.now))
-    try:
-        enrolment.require(proof_text, key, principal.id, own, audience=audience, now=writing.at.now)
-    except DeniedError as error:
-        return error
-    most = live.settings.max_workers
-    if sum(("holder", one) not in live.controls.struck for one in live.roster.colleagues(own)) >= most:
-        return ResourceExhaustedError(f"the agent at the top has {most} workers, and may have no more")
-    return None
-
-
 def own(tool: str, arguments: dict[str, str], audience: str, proof_text: str | None, caller: Caller) -> Request:
     """Return the request for one of the authority's own tools (`chain.proof.DELEGATE`, `chain.proof.REVOKE`)."""
     return Request(
@@ -235,18 +182,6 @@ def own(tool: str, arguments: dict[str, str], audience: str, proof_text: str | N
         spiffe=caller.proven_spiffe,
         certificate=caller.proven_certificate,
     )
-
-
-def _held(holder: str, writing: Writing) -> Iterator[Finding]:
-    """Yield what keeps an agent from enrolling anybody: to make workers is no read."""
-    live, now = writing.live, writing.at.now
-    line = (holder, *(one.under for one in live.roster.line(holder) if one.under is not None))
-    if not live.controls.struck.isdisjoint(("holder", key) for key in line):
-        yield Finding(reason=Reason.REVOKED, hop=None, detail="all that it holds was revoked, or what it works under")
-    for one in (*live.controls.around(None, None), *live.stopped(holder, now)):
-        if one.at(now):
-            reason = Reason.SUSPENDED if one.mode == "suspended" else Reason.QUARANTINED
-            yield Finding(reason=reason, hop=None, detail=f"{one.words}, and enrolling is no read")
 
 
 def _standing(chain: Chain, request: Request, writing: Writing) -> tuple[Finding, ...]:

@@ -1,4 +1,4 @@
-"""What a caller may order: a root to be issued, and what is to be revoked.
+"""What a caller may order: a root to be issued, a child to be signed for it, and what is to be revoked.
 
 The law of this file: values only. Whether an order is carried out is asked in the commit (`chain.change`).
 """
@@ -82,6 +82,30 @@ class Issue:
             home=home if home is not None and self.extended else UNSET,
             status=UNSET if listed is None else listed,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delegate:
+    """A child to be signed with the key that the authority keeps for the caller (`chain.custody`).
+
+    Attributes:
+        holder: the next agent's key, or what else confirms it.
+        grant: tools, and the limits that are narrowed; the others are restated.
+        lifetime: seconds; the child never outlives its parent.
+        max_depth: a lower ceiling on further hops; None keeps the parent's.
+        audience: a subset of the parent's; None keeps it.
+    """
+
+    holder: Holder
+    grant: Grant
+    lifetime: int
+    max_depth: int | None = None
+    audience: Audience | None = None
+
+    @property
+    def asked(self) -> tuple[object, ...]:
+        """Everything that is asked for: what an idempotency key is bound to."""
+        return (Confirmation.of(self.holder), self.grant, self.lifetime, self.max_depth, self.audience)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from chain import bundles
 from chain.authority import Authority
 from chain.catalog import Catalogue
+from chain.custody import Custodian
 from chain.errors import ChainError
-from chain.identity import keyring, passphrase, sealed
+from chain.identity import custody, keyring, passphrase, sealed
 from chain.key import Signer
 from chain.ledger import Store
 from chain.policyload import prepare
@@ -26,7 +27,7 @@ def authority(settings: ServeSettings) -> Authority:
         ConfigurationError: the settings are unsafe, or a file cannot be read.
         LedgerLockedError: another process owns the ledger.
     """
-    signer = _signer(settings)
+    signer, custodian = _signer(settings), _custodian(settings)
     store = _store(settings)
     opened: list[Callable[[], None]] = [store.close]
     try:
@@ -34,7 +35,15 @@ def authority(settings: ServeSettings) -> Authority:
         if ring is not None:
             opened.append(ring.close)
         policy = policy_of(settings)
-        return compose(settings, store, signer=signer, ring=ring, policy=policy, steady=time.monotonic)
+        return compose(
+            settings,
+            store,
+            signer=signer,
+            ring=ring,
+            custodian=custodian,
+            policy=policy,
+            steady=time.monotonic,
+        )
     except ChainError:
         for close in opened:
             close()
@@ -73,6 +82,13 @@ def _signer(settings: ServeSettings) -> Signer | None:
     if settings.issuer_key is None:
         return None
     return sealed.load(settings.issuer_key, lambda: passphrase.need(settings.passphrase_file))
+
+
+def _custodian(settings: ServeSettings) -> Custodian | None:
+    """Return the agents' keys that are kept here. There is no way to keep them in the clear."""
+    if settings.custody is None:
+        return None
+    return custody.open_folder(settings.custody, passphrase.need(settings.passphrase_file))
 
 
 def _store(settings: ServeSettings) -> Store:

@@ -22,7 +22,7 @@ from chain.decision import Decision
 from chain.desk import Presented
 from chain.explain import Explanation
 from chain.key import PublicKey
-from chain.order import Issue, Revoke
+from chain.order import Delegate, Issue, Revoke
 from chain.request import Request
 from chain.search import Found, Search
 from chain.service.settings import load
@@ -88,9 +88,13 @@ class Kept:
         """Issue a root."""
         return self._authority.issue(self._caller, order)
 
-    def delegate(self, parent: Sequence[str], child: str, proof: str | None = None) -> Delegated:
-        """Register a child that the parent's holder signed."""
+    def delegate(self, parent: Sequence[str], child: str | Delegate, proof: str | None = None) -> Delegated:
+        """Register a child that the parent's holder signed; who owns the ledger is no agent whose key it keeps."""
         return self._authority.delegate(self._caller, parent, child, proof)
+
+    def own_key(self) -> PublicKey:
+        """Return the key that is kept for the caller."""
+        return self._authority.custody.own_key(self._caller)
 
     def revoke(
         self, order: Revoke, standing: Sequence[str] | None = None, proof: str | None = None, *, dry_run: bool = False

@@ -1,4 +1,4 @@
-"""`chain keys`: issuer keys under a passphrase.
+"""`chain keys`: issuer keys under a passphrase, and agents' keys that a service keeps.
 
 The law of this file: a passphrase comes from a file, from systemd or from a terminal, never from the line itself.
 """
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from chain.cli.custody import custody
 from chain.cli.output import json_option, pairs, print_json
 from chain.cli.passing import ask, passphrase_option, signer
 from chain.cli.ring import ring
@@ -18,9 +19,10 @@ from chain.key import KeySigner
 
 @click.group()
 def keys() -> None:
-    """Keep issuer keys: sealed under a passphrase."""
+    """Keep keys, sealed under a passphrase."""
 
 
+keys.add_command(custody)
 keys.add_command(ring)
 
 

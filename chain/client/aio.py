@@ -30,7 +30,7 @@ from chain.decision import Decision, Effect
 from chain.desk import Presented
 from chain.explain import Explanation
 from chain.key import PublicKey
-from chain.order import Issue, Revoke
+from chain.order import Delegate, Issue, Revoke
 from chain.principal import Principal
 from chain.request import Request
 from chain.simulate import Simulation
@@ -101,7 +101,7 @@ class AsyncClient:
         return await self._run(calls.issue(order, key))
 
     async def delegate(
-        self, parent: Presented, child: str, proof: str | None = None, key: str | None = None
+        self, parent: Presented, child: str | Delegate, proof: str | None = None, key: str | None = None
     ) -> Delegated:
         """Register a child that the parent's holder signed; as `Client.delegate`."""
         return await self._run(calls.delegate(parent, child, proof, key))
@@ -131,6 +131,10 @@ class AsyncClient:
     ) -> Enrolled:
         """Record who a key belongs to; an agent sends the key's own agreement (`chain.enrolment.make`)."""
         return await self._run(calls.enrol(holder, principal, key, proof))
+
+    async def own_key(self) -> PublicKey:
+        """Return the key that the service keeps for this agent; as `Client.own_key`."""
+        return await self._run(calls.own_key())
 
     async def status_list(self) -> str:
         """Return the Token Status List of the service's roots, signed by its issuer."""

@@ -18,7 +18,7 @@ from chain.desk import Presented
 from chain.errors import ChainError, UnreachableError
 from chain.explain import Explanation
 from chain.key import PublicKey
-from chain.order import Issue, Revoke
+from chain.order import Delegate, Issue, Revoke
 from chain.principal import Principal
 from chain.reason import Reason
 from chain.request import Request
@@ -189,8 +189,8 @@ def issue(order: Issue, key: str | None) -> Call[Delegated]:
     return Call("Issue", convert.issue_to(order, key or fresh_key()), convert.issued_from, PAUSES)
 
 
-def delegate(parent: Presented, child: str, proof: str | None, key: str | None) -> Call[Delegated]:
-    """Present a child."""
+def delegate(parent: Presented, child: str | Delegate, proof: str | None, key: str | None) -> Call[Delegated]:
+    """Present a child, or order one."""
     message = convert.delegate_to(parent, child, proof, key or fresh_key(), channel=proof is None)
     return Call("Delegate", message, lambda reply: convert.delegated_from(reply, child), PAUSES)
 
@@ -224,6 +224,11 @@ def enrol(holder: PublicKey | None, principal: Principal, key: str | None, proof
     """State who holds a key."""
     message = convert.enrol_to(holder, principal, key or fresh_key(), proof)
     return Call("Enrol", message, lambda reply: convert.enrolled_from(reply, principal), PAUSES)
+
+
+def own_key() -> Call[PublicKey]:
+    """Ask for the key that is kept for the caller; making it once or twice is the same."""
+    return Call("GetOwnKey", delegation_pb2.GetOwnKeyRequest(), convert.own_key_from, PAUSES)
 
 
 def status_list() -> Call[str]:

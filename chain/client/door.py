@@ -16,7 +16,7 @@ from chain.client.lookout import Asking, AsyncAsking, AsyncLookout, Lookout
 from chain.decision import Decision
 from chain.desk import Presented
 from chain.errors import UnreachableError
-from chain.order import Revoke
+from chain.order import Delegate, Revoke
 from chain.request import Request
 from chain.view import Delegated, Revoked
 from chain.watch import Stand
@@ -46,8 +46,10 @@ class Door(Protocol):
         """Return somebody who keeps an eye on a chain, with `pulse` seconds between signs of life."""
         ...
 
-    def delegate(self, parent: Presented, child: str, proof: str | None = None, key: str | None = None) -> Delegated:
-        """Register a child that the parent's holder signed."""
+    def delegate(
+        self, parent: Presented, child: str | Delegate, proof: str | None = None, key: str | None = None
+    ) -> Delegated:
+        """Register a child that the parent's holder signed, or order one to be signed for it."""
         ...
 
     def revoke(
@@ -83,9 +85,9 @@ class AsyncDoor(Protocol):
         ...
 
     async def delegate(
-        self, parent: Presented, child: str, proof: str | None = None, key: str | None = None
+        self, parent: Presented, child: str | Delegate, proof: str | None = None, key: str | None = None
     ) -> Delegated:
-        """Register a child that the parent's holder signed."""
+        """Register a child that the parent's holder signed, or order one to be signed for it."""
         ...
 
     async def revoke(
@@ -159,7 +161,9 @@ class Local(_Embedded):
         """Return who looks whenever it is asked: nothing has to travel, so there is no pulse."""
         return Asking(lambda: self._standing(presented))
 
-    def delegate(self, parent: Presented, child: str, proof: str | None = None, key: str | None = None) -> Delegated:
+    def delegate(
+        self, parent: Presented, child: str | Delegate, proof: str | None = None, key: str | None = None
+    ) -> Delegated:
         """Register a child; raises what `Authority.begin_delegate` does, and UnreachableError."""
         return self._wait(self._authority.begin_delegate(self._caller, parent, child, proof, key))
 
@@ -207,7 +211,7 @@ class AsyncLocal(_Embedded):
         return AsyncAsking(lambda: self._standing(presented))
 
     async def delegate(
-        self, parent: Presented, child: str, proof: str | None = None, key: str | None = None
+        self, parent: Presented, child: str | Delegate, proof: str | None = None, key: str | None = None
     ) -> Delegated:
         """Register a child; raises what `Authority.begin_delegate` does, and UnreachableError."""
         return await self._wait(self._authority.begin_delegate(self._caller, parent, child, proof, key))

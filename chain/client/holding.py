@@ -2,7 +2,8 @@
 
 The law of this file: nothing here asks anybody. A proof is made for one call and for one enforcement point that the
 holder itself names, never for one that a server names: a server could relay it. What is signed for a child is
-clamped to the parent, and refused here already where it asks for more.
+clamped to the parent, and refused here already where it asks for more. Who holds no key signs nothing and orders: its
+channel has to prove it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple, Self
+from typing import Generic, NamedTuple, Self, TypeVar
 
 from chain import mint, proof
 from chain.base64url import b64decode, b64encode
@@ -22,7 +23,7 @@ from chain.errors import InvalidRequestError
 from chain.grant import Grant
 from chain.jcs import Json
 from chain.key import PublicKey, Signer
-from chain.order import Revoke
+from chain.order import Delegate, Revoke
 from chain.request import Request
 from chain.view import Delegated
 
@@ -42,18 +43,21 @@ class Handover(NamedTuple):
     delegation: Delegated
 
 
-class Ordered(NamedTuple):
-    """A change that the holder signed for, ready to be sent, and to be sent again as it is.
+S = TypeVar("S")
+
+
+class Ordered(NamedTuple, Generic[S]):
+    """A change that the holder wants, ready to be sent, and to be sent again as it is.
 
     Attributes:
         presented: the chain under which it is asked.
-        subject: the child's token, or the base64url digest of what is revoked.
+        subject: the child's token, or the order of one; or the base64url digest of what is revoked.
         proof: None where the channel proves the holder.
         key: idempotency key.
     """
 
     presented: Presented
-    subject: str
+    subject: S
     proof: str | None
     key: str
 
@@ -63,7 +67,7 @@ class Holding:
     """A key, a chain and what is stated with them. Immutable; never shown to a model or in a log.
 
     Attributes:
-        signer: the leaf holder's key.
+        signer: the leaf holder's key; None where the authority keeps it, and `channel` proves the holder.
         tokens: the chain, root first.
         audience: the enforcement point that proofs for tools are made for, as the authority registered it.
         purpose, intent, labels: what the agent states of every call; see `chain.request.Request`.
@@ -73,7 +77,7 @@ class Holding:
         clock, entropy: the outside world.
     """
 
-    signer: Signer
+    signer: Signer | None
     tokens: Sequence[str]
     audience: str
     purpose: str | None = None
@@ -89,13 +93,15 @@ class Holding:
         """Refuse what could never be allowed.
 
         Raises:
-            InvalidRequestError: no token, or another's key.
+            InvalidRequestError: no token, another's key, or neither a key nor a channel that proves the holder.
             InvalidTokenError: the leaf is no token.
         """
         if isinstance(self.tokens, str) or not self.tokens:
             raise InvalidRequestError("a chain is a list of tokens, root first")
         object.__setattr__(self, "tokens", tuple(self.tokens))  # frozen: a caller's list may change under us
-        if self.leaf.key != self.signer.key:
+        if self.signer is None and not self.channel:
+            raise InvalidRequestError("without a signer the channel has to prove the holder")
+        if self.signer is not None and self.leaf.key != self.signer.key:
             raise InvalidRequestError("the signer's key is not the leaf holder's")
 
     def __repr__(self) -> str:
@@ -111,7 +117,7 @@ class Holding:
         """The chain as the authority gets it."""
         return self.leaf.digest if self.by_digest else tuple(self.tokens)
 
-    def as_holder(self, signer: Signer, tokens: Sequence[str]) -> Self:
+    def as_holder(self, signer: Signer | None, tokens: Sequence[str]) -> Self:
         """Return the same for another holder, e.g. a worker in this process that was delegated to."""
         return replace(self, signer=signer, tokens=tokens)
 
@@ -131,22 +137,13 @@ class Holding:
         )
         if self.channel:
             return request.model_copy(update={"holder": self.leaf.holder, "request_id": self._fresh()})
-        made = proof.make(
-            self.signer,
-            self.leaf,
-            tool,
-            request.arguments,
-            audience=self.audience,
-            jti=self._fresh(),
-            iat=int(self.clock()),
-            facts=request.stated,
-        )
+        made = self._proof(tool, request.arguments, self.audience, request.stated)
         return request.model_copy(update={"proof": made})
 
     def handing(
         self, holder: PublicKey, grant: Grant, authority: str, lifetime: int = LIFETIME, max_depth: int | None = None
-    ) -> Ordered:
-        """Sign a child, and the proof that registers it.
+    ) -> Ordered[str | Delegate]:
+        """Sign a child, and the proof that registers it; without a signer, order one.
 
         Args:
             holder: the next agent's key.
@@ -158,6 +155,9 @@ class Holding:
         Raises:
             ExcessError: the child asks for more than this holder has; nothing was sent.
         """
+        if self.signer is None:
+            wanted = Delegate(holder=holder, grant=grant, lifetime=lifetime, max_depth=max_depth)
+            return Ordered(self.presented, wanted, None, self._fresh())
         now = self.clock()
         claims = mint.child_claims(
             self.leaf,
@@ -169,9 +169,10 @@ class Holding:
             max_depth=max_depth,
         )
         child = mint.derive(self.leaf, claims, self.signer)
-        return self._ordered(child, proof.DELEGATE, {"child": mint.unverified(child).id}, authority)
+        made = self._shown(proof.DELEGATE, {"child": mint.unverified(child).id}, authority)
+        return Ordered(self.presented, child, made, self._fresh())
 
-    def revoking(self, target: str | None, authority: str) -> Ordered:
+    def revoking(self, target: str | None, authority: str) -> Ordered[str]:
         """Sign the proof that revokes a delegation.
 
         Args:
@@ -179,31 +180,40 @@ class Holding:
             authority: the authority's audience.
         """
         identity = self.leaf.id if target is None else target
-        return self._ordered(identity, proof.REVOKE, {"target": identity}, authority)
+        return Ordered(
+            self.presented, identity, self._shown(proof.REVOKE, {"target": identity}, authority), self._fresh()
+        )
 
-    def _ordered(self, subject: str, tool: str, arguments: dict[str, Json], authority: str) -> Ordered:
-        made = None
-        if not self.channel:
-            made = proof.make(
-                self.signer,
-                self.leaf,
-                tool,
-                arguments,
-                audience=authority,
-                jti=self._fresh(),
-                iat=int(self.clock()),
-            )
-        return Ordered(self.presented, subject, made, self._fresh())
+    def _shown(self, tool: str, arguments: dict[str, Json], authority: str) -> str | None:
+        """Return a proof for the authority; None where the channel is one."""
+        return None if self.channel else self._proof(tool, arguments, authority)
 
-    def handed(self, ordered: Ordered, delegated: Delegated) -> Handover:
+    def _proof(
+        self, tool: str, arguments: dict[str, Json], audience: str, facts: Mapping[str, Json] | None = None
+    ) -> str:
+        if self.signer is None:
+            raise InvalidRequestError("no key to make a proof with")
+        return proof.make(
+            self.signer,
+            self.leaf,
+            tool,
+            arguments,
+            audience=audience,
+            jti=self._fresh(),
+            iat=int(self.clock()),
+            facts=facts,
+        )
+
+    def handed(self, ordered: Ordered[str | Delegate], delegated: Delegated) -> Handover:
         """Return what goes to the next agent, once the authority registered it."""
-        return Handover((*self.tokens, ordered.subject), delegated)
+        child = ordered.subject if isinstance(ordered.subject, str) else delegated.token
+        return Handover((*self.tokens, child), delegated)
 
     def _fresh(self) -> str:
         return b64encode(self.entropy(16))
 
 
-def order(ordered: Ordered, cause: str) -> Revoke:
+def order(ordered: Ordered[str], cause: str) -> Revoke:
     """Return the revocation that was signed for.
 
     Raises:

@@ -30,7 +30,7 @@ from chain.decision import Decision, Effect
 from chain.desk import Presented
 from chain.explain import Explanation
 from chain.key import PublicKey
-from chain.order import Issue, Revoke
+from chain.order import Delegate, Issue, Revoke
 from chain.principal import Principal
 from chain.request import Request
 from chain.simulate import Simulation
@@ -145,8 +145,13 @@ class Client:
         """Issue a root; `key` is the idempotency key."""
         return self._run(calls.issue(order, key))
 
-    def delegate(self, parent: Presented, child: str, proof: str | None = None, key: str | None = None) -> Delegated:
-        """Register a child that the parent's holder signed; without a proof the channel has to prove the holder."""
+    def delegate(
+        self, parent: Presented, child: str | Delegate, proof: str | None = None, key: str | None = None
+    ) -> Delegated:
+        """Register a child that the parent's holder signed; without a proof the channel has to prove the holder.
+
+        What is only ordered (`Delegate`) the service signs, with the key that it keeps for this caller.
+        """
         return self._run(calls.delegate(parent, child, proof, key))
 
     def revoke(
@@ -174,6 +179,10 @@ class Client:
     ) -> Enrolled:
         """Record who a key belongs to; an agent sends the key's own agreement (`chain.enrolment.make`)."""
         return self._run(calls.enrol(holder, principal, key, proof))
+
+    def own_key(self) -> PublicKey:
+        """Return the public key that the service keeps for this agent; the first call makes it."""
+        return self._run(calls.own_key())
 
     def status_list(self) -> str:
         """Return the Token Status List of the service's roots, signed by its issuer."""

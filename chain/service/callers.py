@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
+
+from pydantic import ValidationError
 
 from chain.caller import Caller
-from chain.errors import UnauthenticatedError
+from chain.custody import Custody
+from chain.errors import ConfigurationError, UnauthenticatedError
 from chain.peer import Tls, Workload
-from chain.principal import covers
+from chain.principal import Principal, covers
 from chain.service.credentials import Identity
+from chain.service.settings import explain
+from chain.service.tables import AgentSettings
 
 REMEMBERED = 4096
 """Workloads whose caller is remembered; then all are looked up anew."""
@@ -47,12 +52,27 @@ class Workloads(Protocol):
         ...
 
 
+class Row(NamedTuple):
+    """A caller that is known by a SPIFFE id.
+
+    Attributes:
+        pattern: which ids (`chain.principal.covers`).
+        caller: what their bearers may do.
+        ward: who answers for them, where the keys of these agents are kept here.
+    """
+
+    pattern: str
+    caller: Caller
+    ward: AgentSettings | None = None
+
+
 class Callers:
     """The callers that are known by a SPIFFE id."""
 
-    def __init__(self, rows: Iterable[tuple[str, Caller]]) -> None:
-        """Take over what is configured: patterns of ids (`chain.principal.covers`), and what their bearers may do."""
+    def __init__(self, rows: Iterable[Row], custody: Custody) -> None:
+        """Take over what is configured, and the keys that are kept for agents."""
         self._rows = sorted(rows, key=_exactness, reverse=True)
+        self._custody = custody
         self._known: dict[Workload, Caller] = {}
 
     def of(self, workload: Workload) -> Caller:
@@ -67,10 +87,10 @@ class Callers:
             if len(self._known) >= REMEMBERED:
                 self._known.clear()
             self._known[workload] = known
-        return known
+        return known if known.custody is None else replace(known, holder=self._custody.holder(workload.id))
 
     def _looked_up(self, workload: Workload) -> Caller:
-        for pattern, row in self._rows:
+        for pattern, row, ward in self._rows:
             if covers(pattern, workload.id):
                 return replace(
                     row,
@@ -79,8 +99,25 @@ class Callers:
                     channel=workload.proven,
                     spiffe=workload.id,
                     certificate=workload.certificate,
+                    custody=None if ward is None else principal_of(ward, workload.id),
                 )
         raise UnauthenticatedError("no caller is configured for this SPIFFE id")
+
+
+def principal_of(agent: AgentSettings, name: str | None = None) -> Principal:
+    """Return who an agent is.
+
+    Args:
+        agent: as it is configured.
+        name: its id, where a pattern is configured.
+
+    Raises:
+        ConfigurationError: it cannot be that.
+    """
+    try:
+        return Principal(id=name or agent.id, kind=agent.kind, owner=agent.owner, under=agent.under)
+    except ValidationError as error:
+        raise ConfigurationError(f"agent `{agent.id}`: {explain(error)}") from None
 
 
 def by_channel(workloads: Workloads, callers: Callers) -> Callable[[Mapping[str, str | bytes], Any], Identity]:
@@ -133,7 +170,7 @@ def by_token(workloads: Workloads, callers: Callers) -> Callable[[str], Identity
     return identify
 
 
-def _exactness(row: tuple[str, Caller]) -> tuple[bool, int, bool]:
+def _exactness(row: Row) -> tuple[bool, int, bool]:
     """Order patterns: an id itself, then the longest, and of two as long the one for a single segment."""
-    pattern = row[0]
+    pattern = row.pattern
     return not pattern.endswith("*"), len(pattern.rstrip("*")), not pattern.endswith("**")

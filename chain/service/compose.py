@@ -11,6 +11,7 @@ import os
 import time
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -21,6 +22,7 @@ from chain.authority import Authority
 from chain.caller import Caller, Role
 from chain.catalog import Catalogue
 from chain.containment import Profile
+from chain.custody import Custodian, Custody
 from chain.desk import Clock, Entropy
 from chain.errors import ConfigurationError
 from chain.key import KeyRefusedError, PublicKey, Signer
@@ -29,6 +31,7 @@ from chain.ledger import Store
 from chain.pace import Breaker
 from chain.principal import Principal
 from chain.reason import Reason
+from chain.service.callers import Row, principal_of
 from chain.service.credentials import Credential, Identity
 from chain.service.people import Description
 from chain.service.safety import require_safe
@@ -51,12 +54,13 @@ SHADOWS = {
 """What each kind of shadow leaves unenforced."""
 
 
-def compose(
+def compose(  # noqa: PLR0913 - everything from outside comes in here, by name
     settings: ServeSettings,
     store: Store,
     *,
     signer: Signer | None = None,
     ring: KeyRing | None = None,
+    custodian: Custodian | None = None,
     policy: Mapping[str, str] | None = None,
     clock: Clock = time.time,
     entropy: Entropy = os.urandom,
@@ -69,6 +73,7 @@ def compose(
         store: its ledger; the authority owns it from here on.
         signer: the issuer's key.
         ring: the issuer's keys instead; the authority owns it as it does the store.
+        custodian: keeps the keys of agents that hold none.
         policy: files of the bundle to begin with, where the ledger says nothing of a policy.
         clock, entropy: the outside world.
         steady: seconds that pass however the clock is set; a real server has them.
@@ -107,17 +112,26 @@ def compose(
         resume=settings.accept_clock,
         breaker=Breaker(**settings.pace.model_dump()),
         transmitters=_transmitters(settings.signals),
+        custodian=custodian,
     )
     if policy is not None and authority.policies.activated(_CONFIGURATION) is None:
         authority.policies.activate(_CONFIGURATION, policy)
+    _enrol(authority, settings, store)
+    return authority
+
+
+def _enrol(authority: Authority, settings: ServeSettings, store: Store) -> None:
+    """Enrol the agents that are configured, and make the keys that are kept for them; each is written once."""
     known = {row.thumbprint: Principal.model_validate_json(row.body) for row in store.enrolments()}
     for agent in settings.agents:
-        key, principal = _agent(agent)
-        if (
-            known.get(principal.id if key is None else key.thumbprint) != principal
-        ):  # a restart does not write them again
-            authority.enrol(_CONFIGURATION, key, principal)
-    return authority
+        if agent.custody and agent.id.endswith("*"):  # each of them gets a key when it first asks for it
+            principal_of(agent, f"{agent.id.rstrip('*')}any")
+        elif agent.custody:
+            authority.custody.keep(principal_of(agent))
+        else:
+            key, principal = _agent(agent)
+            if known.get(principal.id if key is None else key.thumbprint) != principal:
+                authority.enrol(_CONFIGURATION, key, principal)
 
 
 def bearers(settings: ServeSettings) -> list[Credential]:
@@ -135,14 +149,38 @@ def bearers(settings: ServeSettings) -> list[Credential]:
     ]
 
 
-def socketed(settings: ServeSettings) -> list[Identity]:
-    """Return the callers that have a socket: on it, the channel itself proves who they are."""
-    return [Identity(_caller(caller, channel=True)) for caller in settings.callers if caller.socket]
+def socketed(settings: ServeSettings, custody: Custody) -> list[Identity]:
+    """Return the callers that have a socket: on it, the channel itself proves who they are.
+
+    Args:
+        settings: what the server was told.
+        custody: the keys that are kept, by now those of all agents with a socket.
+    """
+    made = []
+    for row in settings.callers:
+        if row.socket:
+            caller, ward = _caller(row, channel=True), _ward(row, settings)
+            if ward is not None:
+                agent = principal_of(ward)
+                caller = replace(caller, holder=custody.holder(agent.id), channel=True, custody=agent)
+            made.append(Identity(caller))
+    return made
 
 
-def workers(settings: ServeSettings) -> list[tuple[str, Caller]]:
-    """Return the callers that are known by a SPIFFE id, each with its pattern."""
-    return [(row.spiffe, _caller(row, channel=True)) for row in settings.callers if row.spiffe is not None]
+def workers(settings: ServeSettings) -> list[Row]:
+    """Return the callers that are known by a SPIFFE id."""
+    return [
+        Row(row.spiffe, _caller(row, channel=True), _ward(row, settings))
+        for row in settings.callers
+        if row.spiffe is not None
+    ]
+
+
+def _ward(caller: CallerSettings, settings: ServeSettings) -> AgentSettings | None:
+    """Return the agents whose keys are kept for a caller, as they are configured."""
+    if caller.ward is None:
+        return None
+    return next(agent for agent in settings.agents if agent.custody and agent.id == caller.ward)
 
 
 def persons(settings: ServeSettings) -> list[tuple[Description, Caller]]:
@@ -193,10 +231,7 @@ def _transmitters(signals: Sequence[SignalSettings]) -> list[Transmitter]:
 
 def _agent(agent: AgentSettings) -> tuple[PublicKey | None, Principal]:
     key = None if agent.svid else _key(agent.jwk, agent.jwk_file, f"agent `{agent.id}`")
-    try:
-        return key, Principal(id=agent.id, kind=agent.kind, owner=agent.owner, under=agent.under)
-    except ValidationError as error:
-        raise ConfigurationError(f"agent `{agent.id}`: {explain(error)}") from None
+    return key, principal_of(agent)
 
 
 def _key(jwk: dict[str, object] | None, file: Path | None, whose: str) -> PublicKey:

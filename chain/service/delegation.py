@@ -23,7 +23,7 @@ from chain.service.gate import Call
 from chain.service.settled import settled, to_its_end
 from chain.v1 import delegation_pb2 as pb
 from chain.view import Delegated, Query, Revoked
-from chain.wire import change, enrolment
+from chain.wire import change, enrolment, handing
 from chain.wire.delegation import delegation_to, digest_from, page_to, query_from
 
 R = TypeVar("R")
@@ -59,6 +59,7 @@ class DelegationMethods:
             "GetDelegation": self._get,
             "ListDelegations": self._list,
             "Enrol": self._enrol,
+            "GetOwnKey": self._own_key,
             "GetStatusList": self._status_list,
         }
 
@@ -75,7 +76,7 @@ class DelegationMethods:
 
     async def _delegate(self, message: pb.DelegateRequest, call: Call) -> pb.DelegateResponse:
         key = change.key_from(message.idempotency_key)
-        asked = change.delegate_from(message)
+        asked = handing.delegate_from(message)
         caller = _by_channel(call.caller, shown=asked.channel or asked.proof is not None)
         authority = self._authority
         try:
@@ -83,8 +84,9 @@ class DelegationMethods:
         except ExcessError:
             raise
         except (InvalidTokenError, DeniedError) as error:
-            return change.delegated_to(self._denial(error, call), authority.revision)
-        reply = change.delegated_to(child, child.revision, self._root(caller, child, asked.parent))
+            return handing.delegated_to(self._denial(error, call), authority.revision)
+        root, signed = self._root(caller, child, asked.parent), not isinstance(asked.child, str)
+        reply = handing.delegated_to(child, child.revision, root, signed=signed)
         self._name(reply.delegation)
         return reply
 
@@ -129,6 +131,11 @@ class DelegationMethods:
         agreed = enrolment.agreement_from(message)
         begun = self._authority.begin_enrol(call.caller, holder, principal, key, agreed)
         return enrolment.enrolled_to(await settled(begun))
+
+    async def _own_key(self, _message: pb.GetOwnKeyRequest, call: Call) -> pb.GetOwnKeyResponse:
+        """Make it in a thread: a new key waits for the disk, and the loop answers checks meanwhile."""
+        kept = asyncio.get_running_loop().run_in_executor(None, self._authority.custody.own_key, call.caller)
+        return enrolment.own_key_to(await to_its_end(kept))
 
     async def _status_list(self, _message: pb.GetStatusListRequest, call: Call) -> pb.GetStatusListResponse:
         made = asyncio.get_running_loop().run_in_executor(None, self._authority.status_list, call.caller)

@@ -127,7 +127,7 @@ class ChainServer:
         self.mtls_address = ""
         self._workloads = workloads
         self._people = people
-        self._callers = Callers(workers(settings))
+        self._callers = Callers(workers(settings), authority.custody)
         self.sockets: dict[str, Path] = {}
         self._authority = authority
         self._settings = settings
@@ -175,7 +175,7 @@ class ChainServer:
                 await self._listen()
             if self._workloads is not None and self._settings.mtls_listen:
                 await self._listen_mtls(self._workloads)
-            for identity in socketed(self._settings):
+            for identity in socketed(self._settings, self._authority.custody):
                 await self._open_socket(identity)
             if self._beside is not None:
                 await self._beside.start()

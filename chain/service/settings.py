@@ -75,6 +75,9 @@ class ServeSettings(BaseSettings):
     issuer: Text | None = Field(None, description="URI of the issuer of the roots that are made here")
     issuer_key: Path | None = Field(None, description="file with the issuer's private JWK, plain or sealed, mode 0600")
     key_ring: Path | None = Field(None, description="directory of the issuer's keys, instead of `issuer_key`")
+    custody: Path | None = Field(
+        None, description="directory of the agents' keys that are kept here, sealed; made with mode 0700"
+    )
     passphrase_file: Path | None = Field(None, description="file with the passphrase of a sealed key, mode 0600")
     anchors: tuple[AnchorSettings, ...] = Field((), description="keys that roots may be signed with")
     policy: Literal["default", "none"] | Path = Field(

@@ -93,6 +93,15 @@ class CallerSettings(Keyed):
         (), description="of an enforcement point: SPIFFE ids, as `spiffe`, of holders that it authenticates by itself"
     )
     uid: int | None = Field(None, ge=0, description="the user that gets the socket; without it, the server's own")
+    custody: bool = Field(
+        default=False, description="its key is kept by the server, for `agent` or for the ids of `spiffe`"
+    )
+    agent: str | None = Field(None, description="with `custody` on a socket: the agent that it is, by its SPIFFE id")
+
+    @property
+    def ward(self) -> str | None:
+        """The id or pattern of the agents whose keys are kept for this caller."""
+        return (self.spiffe if self.agent is None else self.agent) if self.custody else None
 
     @property
     def of_many(self) -> bool:
@@ -102,12 +111,13 @@ class CallerSettings(Keyed):
 
 
 class AgentSettings(Keyed):
-    """A key to be enrolled when the server starts."""
+    """A key to be enrolled when the server starts, or whenever one is made that the server keeps."""
 
-    id: str = Field(description="SPIFFE-style id")
+    id: str = Field(description="SPIFFE-style id; with `custody` also a pattern, as the caller's `spiffe`")
     kind: Kind = Field("agent", description="human, agent or service")
     owner: str = Field(description="accountable person or team")
     svid: bool = Field(default=False, description="instead of a key: enrol the id itself, for which its SVID speaks")
+    custody: bool = Field(default=False, description="instead of a key: the server makes one and keeps it")
     under: str | None = Field(None, description="thumbprint of the agent that this worker belongs to")
 
 

@@ -110,6 +110,45 @@ PRINCIPAL_KIND_SERVICE: PrincipalKind.ValueType  # 3
 Global___PrincipalKind: _TypeAlias = PrincipalKind  # noqa: Y015
 
 @_typing.final
+class GetOwnKeyRequest(_message.Message):
+    """Asks for nothing in particular: whose key it is, the channel says."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetOwnKeyRequest: _TypeAlias = GetOwnKeyRequest  # noqa: Y015
+
+@_typing.final
+class GetOwnKeyResponse(_message.Message):
+    """A key that is kept for an agent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JWK_JSON_FIELD_NUMBER: _builtins.int
+    jwk_json: _builtins.bytes
+    """The public key as a JWK, for whoever delegates to the agent."""
+    def __init__(
+        self,
+        *,
+        jwk_json: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["jwk_json", b"jwk_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetOwnKeyResponse: _TypeAlias = GetOwnKeyResponse  # noqa: Y015
+
+@_typing.final
 class GetStatusListRequest(_message.Message):
     """Asks for nothing in particular."""
 
@@ -358,6 +397,7 @@ class DelegateRequest(_message.Message):
 
     PARENT_FIELD_NUMBER: _builtins.int
     CHILD_FIELD_NUMBER: _builtins.int
+    UNSIGNED_FIELD_NUMBER: _builtins.int
     PROOF_FIELD_NUMBER: _builtins.int
     CHANNEL_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
@@ -373,24 +413,86 @@ class DelegateRequest(_message.Message):
     def parent(self) -> _chain_pb2.Chain:
         """The chain down to the parent."""
 
+    @_builtins.property
+    def unsigned(self) -> Global___UnsignedChild:
+        """What the child is to say. The service signs it, with the key that it keeps for the caller, where `channel` proves that this
+        is the key that the parent was given to; any other caller is denied.
+        """
+
     def __init__(
         self,
         *,
         parent: _chain_pb2.Chain | None = ...,
         child: _builtins.bytes = ...,
+        unsigned: Global___UnsignedChild | None = ...,
         proof: _builtins.bytes = ...,
         channel: _builtins.bool = ...,
         idempotency_key: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "holder", b"holder", "parent", b"parent", "proof", b"proof"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "child", b"child", "form", b"form", "holder", b"holder", "parent", b"parent", "proof", b"proof", "unsigned", b"unsigned"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "child", b"child", "holder", b"holder", "idempotency_key", b"idempotency_key", "parent", b"parent", "proof", b"proof"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "child", b"child", "form", b"form", "holder", b"holder", "idempotency_key", b"idempotency_key", "parent", b"parent", "proof", b"proof", "unsigned", b"unsigned"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_form: _TypeAlias = _typing.Literal["child", "unsigned"]  # noqa: Y015
+    _WhichOneofArgType_form: _TypeAlias = _typing.Literal["form", b"form"]  # noqa: Y015
     _WhichOneofReturnType_holder: _TypeAlias = _typing.Literal["proof", "channel"]  # noqa: Y015
     _WhichOneofArgType_holder: _TypeAlias = _typing.Literal["holder", b"holder"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_form) -> _WhichOneofReturnType_form | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_holder) -> _WhichOneofReturnType_holder | None: ...
 
 Global___DelegateRequest: _TypeAlias = DelegateRequest  # noqa: Y015
+
+@_typing.final
+class UnsignedChild(_message.Message):
+    """A child that nobody signed yet. The service makes its `jti`, its times and its link to the parent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOLDER_JWK_JSON_FIELD_NUMBER: _builtins.int
+    HOLDER_SPIFFE_FIELD_NUMBER: _builtins.int
+    HOLDER_CERTIFICATE_SHA256_FIELD_NUMBER: _builtins.int
+    GRANT_JSON_FIELD_NUMBER: _builtins.int
+    LIFETIME_SECONDS_FIELD_NUMBER: _builtins.int
+    MAX_DEPTH_FIELD_NUMBER: _builtins.int
+    AUDIENCE_FIELD_NUMBER: _builtins.int
+    holder_jwk_json: _builtins.bytes
+    """The next holder's public key as a JWK: Ed25519 or P-256. Empty where only a SPIFFE id or a certificate confirms it."""
+    holder_spiffe: _builtins.str
+    """The SPIFFE id that the holder must have as well, proven by its channel."""
+    holder_certificate_sha256: _builtins.bytes
+    """SHA-256 of the certificate that the holder must show as well (RFC 8705)."""
+    grant_json: _builtins.bytes
+    """What is granted: one JSON object with `tools` and, optionally, `limits`. A limit that is not named is the parent's."""
+    lifetime_seconds: _builtins.int
+    """How long the child lives, in seconds, at least 1; it ends with its parent in any case."""
+    max_depth: _builtins.int
+    """The deepest position that a descendant may have; absent: the parent's."""
+    @_builtins.property
+    def audience(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Who may accept the chain; empty: as the parent."""
+
+    def __init__(
+        self,
+        *,
+        holder_jwk_json: _builtins.bytes = ...,
+        holder_spiffe: _builtins.str = ...,
+        holder_certificate_sha256: _builtins.bytes = ...,
+        grant_json: _builtins.bytes = ...,
+        lifetime_seconds: _builtins.int = ...,
+        max_depth: _builtins.int | None = ...,
+        audience: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_depth", b"_max_depth", "max_depth", b"max_depth"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_depth", b"_max_depth", "audience", b"audience", "grant_json", b"grant_json", "holder_certificate_sha256", b"holder_certificate_sha256", "holder_jwk_json", b"holder_jwk_json", "holder_spiffe", b"holder_spiffe", "lifetime_seconds", b"lifetime_seconds", "max_depth", b"max_depth"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_depth: _TypeAlias = _typing.Literal["max_depth"]  # noqa: Y015
+    _WhichOneofArgType__max_depth: _TypeAlias = _typing.Literal["_max_depth", b"_max_depth"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_depth) -> _WhichOneofReturnType__max_depth | None: ...
+
+Global___UnsignedChild: _TypeAlias = UnsignedChild  # noqa: Y015
 
 @_typing.final
 class DelegateResponse(_message.Message):
@@ -401,8 +503,11 @@ class DelegateResponse(_message.Message):
     DELEGATION_FIELD_NUMBER: _builtins.int
     DENIAL_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """The ledger's revision of the record, of the child or of the refusal."""
+    token: _builtins.bytes
+    """The child's token, where the service signed it."""
     @_builtins.property
     def delegation(self) -> Global___Delegation:
         """The child stands."""
@@ -417,10 +522,11 @@ class DelegateResponse(_message.Message):
         delegation: Global___Delegation | None = ...,
         denial: _decision_pb2.Decision | None = ...,
         revision: _builtins.int = ...,
+        token: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["delegation", b"delegation", "denial", b"denial", "outcome", b"outcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delegation", b"delegation", "denial", b"denial", "outcome", b"outcome", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delegation", b"delegation", "denial", b"denial", "outcome", b"outcome", "revision", b"revision", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["delegation", "denial"]  # noqa: Y015
     _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015

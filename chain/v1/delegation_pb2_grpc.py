@@ -69,6 +69,11 @@ class DelegationServiceStub(object):
                 request_serializer=chain_dot_v1_dot_delegation__pb2.EnrolRequest.SerializeToString,
                 response_deserializer=chain_dot_v1_dot_delegation__pb2.EnrolResponse.FromString,
                 _registered_method=True)
+        self.GetOwnKey = channel.unary_unary(
+                '/chain.v1.DelegationService/GetOwnKey',
+                request_serializer=chain_dot_v1_dot_delegation__pb2.GetOwnKeyRequest.SerializeToString,
+                response_deserializer=chain_dot_v1_dot_delegation__pb2.GetOwnKeyResponse.FromString,
+                _registered_method=True)
         self.GetStatusList = channel.unary_unary(
                 '/chain.v1.DelegationService/GetStatusList',
                 request_serializer=chain_dot_v1_dot_delegation__pb2.GetStatusListRequest.SerializeToString,
@@ -92,8 +97,9 @@ class DelegationServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Delegate(self, request, context):
-        """Records a child that the parent's holder signed. A child that asks for more than its parent is the error
-        FAILED_PRECONDITION with google.rpc.ErrorInfo {field, parent, child}, and is not stored.
+        """Records a child that the parent's holder signed, or signs one with the key that the service keeps for that holder. A child
+        that asks for more than its parent is the error FAILED_PRECONDITION with google.rpc.ErrorInfo {field, parent, child}, and is
+        not stored.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -122,6 +128,14 @@ class DelegationServiceServicer(object):
 
     def Enrol(self, request, context):
         """States who holds a key. Without it a holder is unknown, and is refused writes and acts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetOwnKey(self, request, context):
+        """The public key that the service keeps for the calling agent, which holds none of its own. The first call makes and enrols
+        it. NOT_FOUND where none is kept for this caller. The private half is never told.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -166,6 +180,11 @@ def add_DelegationServiceServicer_to_server(servicer, server):
                     servicer.Enrol,
                     request_deserializer=chain_dot_v1_dot_delegation__pb2.EnrolRequest.FromString,
                     response_serializer=chain_dot_v1_dot_delegation__pb2.EnrolResponse.SerializeToString,
+            ),
+            'GetOwnKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetOwnKey,
+                    request_deserializer=chain_dot_v1_dot_delegation__pb2.GetOwnKeyRequest.FromString,
+                    response_serializer=chain_dot_v1_dot_delegation__pb2.GetOwnKeyResponse.SerializeToString,
             ),
             'GetStatusList': grpc.unary_unary_rpc_method_handler(
                     servicer.GetStatusList,
@@ -340,6 +359,33 @@ class DelegationService(object):
             '/chain.v1.DelegationService/Enrol',
             chain_dot_v1_dot_delegation__pb2.EnrolRequest.SerializeToString,
             chain_dot_v1_dot_delegation__pb2.EnrolResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetOwnKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/chain.v1.DelegationService/GetOwnKey',
+            chain_dot_v1_dot_delegation__pb2.GetOwnKeyRequest.SerializeToString,
+            chain_dot_v1_dot_delegation__pb2.GetOwnKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,8 +41,9 @@ class DelegationServiceStub:
     Issue: _grpc.UnaryUnaryMultiCallable[_delegation_pb2.IssueRequest, _delegation_pb2.IssueResponse]
     """Issues a root, signed by the service's issuer key. For callers in the role of an issuer, within their ceiling."""
     Delegate: _grpc.UnaryUnaryMultiCallable[_delegation_pb2.DelegateRequest, _delegation_pb2.DelegateResponse]
-    """Records a child that the parent's holder signed. A child that asks for more than its parent is the error
-    FAILED_PRECONDITION with google.rpc.ErrorInfo {field, parent, child}, and is not stored.
+    """Records a child that the parent's holder signed, or signs one with the key that the service keeps for that holder. A child
+    that asks for more than its parent is the error FAILED_PRECONDITION with google.rpc.ErrorInfo {field, parent, child}, and is
+    not stored.
     """
     Revoke: _grpc.UnaryUnaryMultiCallable[_delegation_pb2.RevokeRequest, _delegation_pb2.RevokeResponse]
     """Ends a delegation and everything beneath it, from the next check on. Siblings live on."""
@@ -52,6 +53,10 @@ class DelegationServiceStub:
     """Delegations by filter, in the order of their revision. An agent sees only its own lineage."""
     Enrol: _grpc.UnaryUnaryMultiCallable[_delegation_pb2.EnrolRequest, _delegation_pb2.EnrolResponse]
     """States who holds a key. Without it a holder is unknown, and is refused writes and acts."""
+    GetOwnKey: _grpc.UnaryUnaryMultiCallable[_delegation_pb2.GetOwnKeyRequest, _delegation_pb2.GetOwnKeyResponse]
+    """The public key that the service keeps for the calling agent, which holds none of its own. The first call makes and enrols
+    it. NOT_FOUND where none is kept for this caller. The private half is never told.
+    """
     GetStatusList: _grpc.UnaryUnaryMultiCallable[_delegation_pb2.GetStatusListRequest, _delegation_pb2.GetStatusListResponse]
     """The Token Status List (draft-ietf-oauth-status-list) of the roots that have a place in it, as it stands now."""
 
@@ -68,8 +73,9 @@ class DelegationServiceAsyncStub(DelegationServiceStub):
     Issue: _aio.UnaryUnaryMultiCallable[_delegation_pb2.IssueRequest, _delegation_pb2.IssueResponse]  # type: ignore[assignment]
     """Issues a root, signed by the service's issuer key. For callers in the role of an issuer, within their ceiling."""
     Delegate: _aio.UnaryUnaryMultiCallable[_delegation_pb2.DelegateRequest, _delegation_pb2.DelegateResponse]  # type: ignore[assignment]
-    """Records a child that the parent's holder signed. A child that asks for more than its parent is the error
-    FAILED_PRECONDITION with google.rpc.ErrorInfo {field, parent, child}, and is not stored.
+    """Records a child that the parent's holder signed, or signs one with the key that the service keeps for that holder. A child
+    that asks for more than its parent is the error FAILED_PRECONDITION with google.rpc.ErrorInfo {field, parent, child}, and is
+    not stored.
     """
     Revoke: _aio.UnaryUnaryMultiCallable[_delegation_pb2.RevokeRequest, _delegation_pb2.RevokeResponse]  # type: ignore[assignment]
     """Ends a delegation and everything beneath it, from the next check on. Siblings live on."""
@@ -79,6 +85,10 @@ class DelegationServiceAsyncStub(DelegationServiceStub):
     """Delegations by filter, in the order of their revision. An agent sees only its own lineage."""
     Enrol: _aio.UnaryUnaryMultiCallable[_delegation_pb2.EnrolRequest, _delegation_pb2.EnrolResponse]  # type: ignore[assignment]
     """States who holds a key. Without it a holder is unknown, and is refused writes and acts."""
+    GetOwnKey: _aio.UnaryUnaryMultiCallable[_delegation_pb2.GetOwnKeyRequest, _delegation_pb2.GetOwnKeyResponse]  # type: ignore[assignment]
+    """The public key that the service keeps for the calling agent, which holds none of its own. The first call makes and enrols
+    it. NOT_FOUND where none is kept for this caller. The private half is never told.
+    """
     GetStatusList: _aio.UnaryUnaryMultiCallable[_delegation_pb2.GetStatusListRequest, _delegation_pb2.GetStatusListResponse]  # type: ignore[assignment]
     """The Token Status List (draft-ietf-oauth-status-list) of the roots that have a place in it, as it stands now."""
 
@@ -104,8 +114,9 @@ class DelegationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _delegation_pb2.DelegateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_delegation_pb2.DelegateResponse, _abc.Awaitable[_delegation_pb2.DelegateResponse]]:
-        """Records a child that the parent's holder signed. A child that asks for more than its parent is the error
-        FAILED_PRECONDITION with google.rpc.ErrorInfo {field, parent, child}, and is not stored.
+        """Records a child that the parent's holder signed, or signs one with the key that the service keeps for that holder. A child
+        that asks for more than its parent is the error FAILED_PRECONDITION with google.rpc.ErrorInfo {field, parent, child}, and is
+        not stored.
         """
 
     @_abc_1.abstractmethod
@@ -139,6 +150,16 @@ class DelegationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_delegation_pb2.EnrolResponse, _abc.Awaitable[_delegation_pb2.EnrolResponse]]:
         """States who holds a key. Without it a holder is unknown, and is refused writes and acts."""
+
+    @_abc_1.abstractmethod
+    def GetOwnKey(
+        self,
+        request: _delegation_pb2.GetOwnKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_delegation_pb2.GetOwnKeyResponse, _abc.Awaitable[_delegation_pb2.GetOwnKeyResponse]]:
+        """The public key that the service keeps for the calling agent, which holds none of its own. The first call makes and enrols
+        it. NOT_FOUND where none is kept for this caller. The private half is never told.
+        """
 
     @_abc_1.abstractmethod
     def GetStatusList(

@@ -6,6 +6,7 @@ a change that was made.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -32,22 +33,6 @@ MAX_KEY = 128
 
 MAX_CAUSE = 1024
 """Bytes of the cause of a revocation."""
-
-
-class Handing(NamedTuple):
-    """A child to be recorded.
-
-    Attributes:
-        parent: the chain handed on.
-        child: the new token.
-        proof: the parent holder's proof, where there is one.
-        channel: whether the channel is to prove the parent's holder.
-    """
-
-    parent: Presented
-    child: str
-    proof: str | None
-    channel: bool
 
 
 class Ending(NamedTuple):
@@ -92,14 +77,14 @@ def issue_to(order: Issue, key: str) -> delegation_pb2.IssueRequest:
         task=order.task or "",
         intent=None if order.intent is None else intent_to(order.intent),
         owner=order.owner or "",
-        lifetime_seconds=_seconds(order.lifetime),
+        lifetime_seconds=seconds_to(order.lifetime),
         max_depth=order.max_depth,
         idempotency_key=key,
         listed=order.listed,
     )
 
 
-def _seconds(lifetime: int | None) -> int:
+def seconds_to(lifetime: int | None) -> int:
     """Return a lifetime as it travels: none is 0, so that 0 itself cannot."""
     if lifetime is not None and lifetime < 1:
         raise InvalidRequestError(f"a lifetime of {lifetime} s")
@@ -114,15 +99,14 @@ def issue_from(message: delegation_pb2.IssueRequest) -> Issue:
     """
     try:
         intent = _intent(message.intent) if message.HasField("intent") else None
-        audience = msgspec.convert(_single(tuple(message.audience)), Audience) if message.audience else None
     except msgspec.ValidationError as error:
-        raise InvalidRequestError(f"intent or audience: {error}") from None
+        raise InvalidRequestError(f"intent: {error}") from None
     return Issue(
         holder=holder_from(message),
         grant=mint.grant(message.grant_json),
         lifetime=message.lifetime_seconds or None,
         max_depth=message.max_depth,
-        audience=audience,
+        audience=audience_from(message.audience),
         sub=message.subject or None,
         owner=message.owner or None,
         task=message.task or None,
@@ -135,9 +119,19 @@ def _intent(message: chain_pb2.Intent) -> Intent:
     return msgspec.convert({"digest": message.digest, "alg": message.alg, "salt": message.salt}, Intent)
 
 
-def _single(audience: tuple[str, ...]) -> str | tuple[str, ...]:
-    """Write one audience as JWT does, as a string (RFC 7519 s4.1.3)."""
-    return audience[0] if len(audience) == 1 else audience
+def audience_from(named: Sequence[str]) -> Audience | None:
+    """Return who may accept a token; one is written as JWT does, as a string (RFC 7519 s4.1.3).
+
+    Raises:
+        InvalidRequestError: a name that cannot be one.
+    """
+    if not named:
+        return None
+    try:
+        audience: Audience = msgspec.convert(named[0] if len(named) == 1 else tuple(named), Audience)
+    except msgspec.ValidationError as error:
+        raise InvalidRequestError(f"audience: {error}") from None
+    return audience
 
 
 def issued_to(delegated: Delegated | Decision) -> delegation_pb2.IssueResponse:
@@ -156,69 +150,8 @@ def issued_from(message: delegation_pb2.IssueResponse) -> Delegated:
         DeniedError: none was.
     """
     if message.HasField("denial"):
-        raise _denial(message.denial).error()
+        raise denial_from(message.denial).error()
     return delegation_from(message.delegation, message.token.decode())
-
-
-def delegate_to(
-    parent: Presented, child: str, proof: str | None, key: str, *, channel: bool = False
-) -> delegation_pb2.DelegateRequest:
-    """Return the message of a child to be recorded."""
-    message = delegation_pb2.DelegateRequest(
-        parent=chain_to(parent),
-        child=child.encode(),
-        idempotency_key=key,
-    )
-    if proof is not None:
-        message.proof = proof.encode()
-    elif channel:
-        message.channel = True
-    return message
-
-
-def delegate_from(message: delegation_pb2.DelegateRequest) -> Handing:
-    """Return the child that a message presents.
-
-    Raises:
-        InvalidRequestError: a chain that is not well formed.
-    """
-    holder = message.WhichOneof("holder")
-    return Handing(
-        parent=chain_from(message.parent),
-        child=signed_text(message.child),
-        proof=signed_text(message.proof) if holder == "proof" else None,
-        channel=holder == "channel" and message.channel,
-    )
-
-
-def delegated_to(
-    outcome: Delegated | Decision, revision: int, root: str | None = None
-) -> delegation_pb2.DelegateResponse:
-    """Return the message of a child that stands, or of the denial.
-
-    Args:
-        outcome: the child, or why there is none.
-        revision: of the record, or a later one.
-        root: token of the chain's root, where it is known.
-    """
-    if isinstance(outcome, Decision):
-        return delegation_pb2.DelegateResponse(denial=decision_to(outcome), revision=revision)
-    return delegation_pb2.DelegateResponse(delegation=delegation_to(outcome, root, grant=True), revision=revision)
-
-
-def delegated_from(message: delegation_pb2.DelegateResponse, child: str) -> Delegated:
-    """Return the child that stands.
-
-    Args:
-        message: from the service.
-        child: the token that was presented.
-
-    Raises:
-        DeniedError: anything else than a recorded child.
-    """
-    if message.WhichOneof("outcome") != "delegation":
-        raise _denial(message.denial).error()
-    return delegation_from(message.delegation, child)
 
 
 def revoke_to(
@@ -325,12 +258,12 @@ def revoked_from(message: delegation_pb2.RevokeResponse) -> Revoked:
         DeniedError: anything else than a revocation.
     """
     if message.WhichOneof("outcome") != "revocation":
-        raise _denial(message.denial).error()
+        raise denial_from(message.denial).error()
     fallen = tuple(map(b64encode, message.revocation.fallen))
     return Revoked(fallen, message.revocation.fallen_count, message.revision, message.revocation.at_least)
 
 
-def _denial(message: decision_pb2.Decision) -> Decision:
+def denial_from(message: decision_pb2.Decision) -> Decision:
     """Return a denial, whatever effect the message states: it is not the arm that permits."""
     decision = decision_from(message)
     if decision.allowed:

@@ -26,11 +26,6 @@ from chain.wire.asking import (
 )
 from chain.wire.change import (
     Ending,
-    Handing,
-    delegate_from,
-    delegate_to,
-    delegated_from,
-    delegated_to,
     issue_from,
     issue_to,
     issued_from,
@@ -43,8 +38,9 @@ from chain.wire.change import (
 )
 from chain.wire.decision import decision_from, decision_to
 from chain.wire.delegation import delegation_from, delegation_to, digest_from, id_to, page_to, query_from, query_to
-from chain.wire.enrolment import enrol_from, enrol_to, enrolled_from, enrolled_to
+from chain.wire.enrolment import enrol_from, enrol_to, enrolled_from, enrolled_to, own_key_from, own_key_to
 from chain.wire.explanation import explanation_from, explanation_to
+from chain.wire.handing import Handing, delegate_from, delegate_to, delegated_from, delegated_to
 from chain.wire.info import Bounds, ServerInfo, info_from, info_to
 
 __all__ = [
@@ -88,6 +84,8 @@ __all__ = [
     "issued_from",
     "issued_to",
     "key_from",
+    "own_key_from",
+    "own_key_to",
     "page_to",
     "query_from",
     "query_to",

@@ -62,6 +62,20 @@ def agreement_from(message: delegation_pb2.EnrolRequest) -> str | None:
     return signed_text(message.proof) if message.proof else None
 
 
+def own_key_to(key: PublicKey) -> delegation_pb2.GetOwnKeyResponse:
+    """Return the message of a key that is kept for an agent."""
+    return delegation_pb2.GetOwnKeyResponse(jwk_json=key.to_json().encode())
+
+
+def own_key_from(message: delegation_pb2.GetOwnKeyResponse) -> PublicKey:
+    """Return the key that is kept for this agent.
+
+    Raises:
+        ValueError: it is none that is accepted.
+    """
+    return PublicKey.from_json(message.jwk_json)
+
+
 def enrolled_to(enrolled: Enrolled) -> delegation_pb2.EnrolResponse:
     """Return the message of a key that was enrolled."""
     return delegation_pb2.EnrolResponse(thumbprint=enrolled.holder, revision=enrolled.revision)

@@ -27,7 +27,7 @@ def jwk_from(data: bytes) -> PublicKey:
 
 
 def holder_to(holder: Holder) -> dict[str, Any]:
-    """Return the members of an `IssueRequest` that say who is to hold the root."""
+    """Return the members of a message that say who is to hold a token."""
     cnf = Confirmation.of(holder)
     members: dict[str, Any] = {}
     if not isinstance(cnf.jwk, UnsetType):
@@ -39,8 +39,8 @@ def holder_to(holder: Holder) -> dict[str, Any]:
     return members
 
 
-def holder_from(message: delegation_pb2.IssueRequest) -> Holder:
-    """Return who is to hold the root.
+def holder_from(message: delegation_pb2.IssueRequest | delegation_pb2.UnsignedChild) -> Holder:
+    """Return who is to hold a token.
 
     Raises:
         InvalidRequestError: nobody, or a key, an id or a certificate that is not accepted.

@@ -60,10 +60,11 @@ def test_agents_are_enrolled_once_and_strictly(directory: Path) -> None:
 
 def test_only_a_socket_proves_and_only_an_agent_on_it(directory: Path) -> None:
     settings = ServeSettings(**configuration(directory))
+    custody = compose(settings, MemoryStore(), signer=KEYS["issuer"]).custody
     by_secret = {known.digest.hex(): known.identity.caller for known in bearers(settings)}
     alice = by_secret[fingerprint("alice")]
     assert (alice.name, alice.roles, alice.audience, alice.channel) == ("alice", {Role.AGENT}, PEP, False)
     assert alice.proven_holder is None
-    on_sockets = {identity.caller.name: identity.caller for identity in socketed(settings)}
+    on_sockets = {identity.caller.name: identity.caller for identity in socketed(settings, custody)}
     assert on_sockets["alice"].proven_holder == KEYS["alice"].key.thumbprint
     assert on_sockets["point"].proven_holder is None
