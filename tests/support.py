@@ -19,6 +19,7 @@ from chain.authority import Authority
 from chain.base64url import b64decode, b64encode
 from chain.caller import Caller, embedded
 from chain.catalog import Catalogue
+from chain.custody import Custodian
 from chain.decision import Decision, Effect
 from chain.delegation import Chain
 from chain.errors import InvalidTokenError
@@ -228,6 +229,7 @@ class World:
     catalogue: Json = field(default_factory=lambda: CATALOGUE)
     breaker: Breaker | None = None
     transmitters: Sequence[Transmitter] = ()
+    custodian: Custodian | None = None
     accountable: bool = False
     """Whether roots have to name their owner, purposes and task here; most worlds issue plain ones."""
 
@@ -257,6 +259,7 @@ class World:
             resume=resume,
             breaker=self.breaker,
             transmitters=self.transmitters,
+            custodian=self.custodian,
         )
 
     def proof(
