@@ -132,9 +132,9 @@ def test_a_child_that_asks_for_more_is_refused_with_both_values(session: Session
     bob = session.as_holder(BOB, session.delegate(BOB.key, FIFTY).tokens)
     claims = mint.child_claims(bob.leaf, GRANT, CAROL.key, jti="greedy", now=bob.leaf.iat, lifetime=60)
     child = sign(claims, BOB)
-    ordered = bob._ordered(child, "chain:delegate", {"child": mint.unverified(child).id}, HOME)
+    shown = bob._shown("chain:delegate", {"child": mint.unverified(child).id}, HOME)
     with pytest.raises(ExcessError) as raised:
-        agent.delegate(bob.presented, child, ordered.proof)
+        agent.delegate(bob.presented, child, shown)
     assert raised.value.hop == 2
     assert raised.value.field.startswith("tools")
     modest = bob.handing(CAROL.key, FIFTY, HOME)
