@@ -17,6 +17,7 @@ from pathlib import Path
 from chain.caller import ALLOWED, Role
 from chain.errors import ConfigurationError
 from chain.principal import require_pattern
+from chain.service import wards
 from chain.service.settings import ServeSettings
 from chain.service.tables import CallerSettings, IdentitySettings, OidcSettings
 
@@ -33,7 +34,7 @@ def require_safe(settings: ServeSettings) -> None:
     Raises:
         ConfigurationError: with everything that does.
     """
-    faults = [*_listening(settings), *_trust(settings), *_callers(settings), *_custody(settings), *_files(settings)]
+    faults = [*_listening(settings), *_trust(settings), *_callers(settings), *wards.faults(settings), *_files(settings)]
     if faults:
         raise ConfigurationError("; ".join(faults))
 
@@ -267,44 +268,6 @@ def _caller(caller: CallerSettings) -> Iterator[str]:
         yield f"caller `{name}` has a `uid` and no socket that could be given to it"
     if caller.socket and Role.AGENT in caller.roles and not keys and not caller.custody:
         yield f"caller `{name}` is an agent on a socket of its own, and has no key for the socket to prove"
-
-
-def _custody(settings: ServeSettings) -> Iterator[str]:
-    """Yield what contradicts itself where keys are kept for agents."""
-    owned = Counter(agent.id for agent in settings.agents if agent.custody)
-    wards = {caller.ward for caller in settings.callers}
-    for name, times in owned.items():
-        if times > 1:
-            yield f"`{name}` stands {times} times among the agents whose keys are kept"
-        if name not in wards:
-            yield f"a key is kept for `{name}`, and no caller with `custody` is that agent"
-        yield from _pattern(name)
-    if owned and settings.custody is None:
-        yield "keys are to be kept for agents, and `custody` names no directory"
-    if settings.custody is not None and not owned:
-        yield "`custody` names a directory, and no agent's key is to be kept"
-    for caller in settings.callers:
-        yield from _kept(caller, settings)
-        if caller.custody and caller.ward is not None and caller.ward not in owned:
-            yield f"caller `{caller.name}`: no agent `{caller.ward}` with `custody` says who answers for it"
-
-
-def _kept(caller: CallerSettings, settings: ServeSettings) -> Iterator[str]:
-    name = caller.name
-    if not caller.custody:
-        if caller.agent is not None:
-            yield f"caller `{name}` names an `agent` and has no `custody`"
-        return
-    if Role.AGENT not in caller.roles:
-        yield f"caller `{name}` has `custody` and is no agent"
-    if caller.jwk is not None or caller.jwk_file is not None or caller.thumbprint is not None:
-        yield f"caller `{name}` has `custody` and a key of its own"
-    if not caller.socket and (caller.spiffe is None or not settings.mtls_listen):
-        yield f"caller `{name}` has `custody`, and neither a socket nor `mtls_listen` with a `spiffe` id would prove it"
-    if caller.agent is not None and caller.spiffe is not None:
-        yield f"caller `{name}` is `agent` and `spiffe`: give one of them"
-    if caller.socket and (caller.ward is None or caller.ward.endswith("*")):
-        yield f"caller `{name}` has `custody` on a socket, which is one `agent`'s, and names none"
 
 
 def _files(settings: ServeSettings) -> Iterator[str]:

@@ -346,7 +346,8 @@ WRONG: list[tuple[Json, str]] = [
     ({"mtls_listen": ""}, "neither a socket nor `mtls_listen`"),
     ({"agents": [*OWNED, OWNED[0]]}, "stands 2 times"),
     ({"agents": [OWNED[0] | {"svid": True}, *OWNED[1:]]}, "needs one of"),
-    ({"agents": [*OWNED, {"id": "spiffe://x.test/*/y", "owner": "t", "custody": True}]}, "SPIFFE"),
+    ({"agents": [*OWNED, OWNED[0] | {"id": SOLO}]}, "no caller with `custody` is that agent"),
+    ({"callers": [*CALLERS, CALLERS[1] | {"name": "custody", "credentials": ["0" * 64]}]}, "the server's own name"),
     ({"agents": OWNED[3:], "callers": [CALLERS[0], CALLERS[4], CALLERS[6]]}, "no agent's key is to be kept"),
 ]
 
