@@ -193,17 +193,22 @@ class Keys:
         if activate:
             try:
                 opened = _opened(ring, activate)
-            except KeyRingError as error:
-                warnings.append(f"key `{activate}` does not take over: {error.detail}")
-        successor = "" if opened is None else activate
+            except Exception as error:  # noqa: BLE001 - whatever it is, it must not keep the other key trusted
+                warnings.append(f"key `{activate}` does not take over: {_words(error)}")
 
         def compose(writing: Writing) -> bytes | ChainError:
             signing, now = self._signing, _now(writing)
             try:
-                after = _distrust(signing.ring, name, successor, now)
-                _require_unstruck(after, writing)
+                after = _distrust(signing.ring, name, "", now)
             except ChainError as error:
                 return error
+            if opened is not None:
+                try:
+                    after = _distrust(signing.ring, name, activate, now)
+                    _require_unstruck(after, writing)
+                except ChainError as error:  # what happened to it meanwhile must not either
+                    after = _distrust(signing.ring, name, "", now)
+                    warnings.append(f"key `{activate}` does not take over: {_words(error)}")
             until = writing.revision - 1
             struck = Struck("key", (name,), signing.strike(name, cause, caller.name, writing), now, until)
             revision = signing.record(signing.ring, after, cause, caller.name, writing)
@@ -275,7 +280,11 @@ class Keys:
 
 def _distrust(ring: Ring, name: str, successor: str, now: int) -> Ring:
     after = ring.become(name, "compromised", now)
-    return after.become(successor, "active", now) if successor else after
+    return after.become(successor, "active", now) if successor not in ("", after.signing) else after
+
+
+def _words(error: Exception) -> str:
+    return error.detail if isinstance(error, ChainError) else f"it failed ({type(error).__name__})"
 
 
 def _opened(ring: KeyRing, name: str) -> Signer:

@@ -20,7 +20,9 @@ from chain.errors import (
     InvalidTokenError,
     KeyRingError,
     NotFoundError,
+    StoreError,
 )
+from chain.key import KeySigner
 from chain.keyring import FOLLOWS, MAX_PUBLISHED, Held, Ring, State
 from chain.order import Revoke
 from chain.reason import Reason
@@ -186,6 +188,54 @@ def test_a_successor_that_does_not_open_keeps_nobody_from_distrusting(world: Wor
     assert states(world) == {first: "compromised", spare: "pending"}
     world.authority.keys.activate(OPERATOR, spare)
     assert kid(root_of(world)) == spare
+
+
+@pytest.mark.parametrize("what", ["fails", "was distrusted", "was revoked by its name", "was activated"])
+def test_what_happens_to_the_successor_meanwhile_keeps_nobody_from_distrusting(
+    world: World, shelf: Shelf, what: str
+) -> None:
+    first = active(world)
+    old, spare = root_of(world), world.authority.keys.add(OPERATOR).key.key.thumbprint
+    keys, signer_of = world.authority.keys, shelf.signer
+    by_name = Revoke(cause="why", named=Named("key", spare))
+
+    def late(name: str) -> KeySigner | None:
+        shelf.signer = signer_of  # type: ignore[method-assign]
+        if what == "fails":
+            raise MemoryError
+        if what == "was distrusted":
+            keys.compromise(OPERATOR, spare, "this one too")
+        elif what == "was activated":
+            keys.activate(OPERATOR, spare)
+        else:
+            world.authority.revoke(OPERATOR, by_name)
+        return signer_of(name)
+
+    shelf.signer = late  # type: ignore[method-assign]
+    told = keys.compromise(OPERATOR, first, "why", spare)
+    assert refused(world, old) is Reason.ANCHOR_UNKNOWN
+    assert states(world)[first] == "compromised"
+    if what == "was activated":
+        assert (told.signing, told.warnings) == (spare, ())
+        assert kid(root_of(world)) == spare
+    else:
+        assert (told.signing, len(told.warnings)) == ("", 1)
+        assert told.warnings[0].startswith(f"key `{spare}` does not take over: ")
+        assert ("MemoryError" in told.warnings[0]) is (what == "fails")
+
+
+def test_a_clock_that_is_behind_keeps_no_key_trusted(world: World) -> None:
+    first = active(world)
+    token, spare = root_of(world), world.authority.keys.add(OPERATOR).key.key.thumbprint
+    world.clock.now -= 3600
+    with pytest.raises(StoreError) as error:
+        world.authority.keys.activate(OPERATOR, spare)
+    assert error.value.reason is Reason.CLOCK_BEHIND
+    assert world.authority.keys.compromise(OPERATOR, first, "why").key.state == "compromised"
+    world.clock.now += 3600
+    assert refused(world, token) is Reason.ANCHOR_UNKNOWN
+    world.authority.keys.activate(OPERATOR, spare)
+    world.allowed([root_of(world)], ALICE)
 
 
 def test_a_successor_that_cannot_be_one_is_refused_before_anything_is(world: World) -> None:
