@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.cli.conftest import command, run
+from tests.cli.conftest import Ended, command, run
+from tests.identity import provider as login
 
 CONFIGURATION = """
 listen = ""
@@ -27,6 +29,28 @@ callers = [
 
 [identity]
 workload_api = "{api}"
+"""
+
+PEOPLE = """
+listen = "127.0.0.1:0"
+ledger = "memory"
+audience = "https://chain.dev.test"
+policy = "none"
+anchors = [{{jwk_file = "{folder}/issuer.pub", iss = "https://issuer.dev.test"}}]
+
+[[identity.oidc]]
+issuer = "{issuer}"
+audience = ["https://chain.example.org"]
+
+[[callers]]
+name = "ann"
+roles = ["approver", "auditor"]
+oidc = {{issuer = "{issuer}", subject = "248289761001"}}
+
+[[callers]]
+name = "payments"
+roles = ["approver"]
+oidc = {{issuer = "{issuer}", claims = {{groups = "payments-approvers"}}}}
 """
 
 
@@ -70,3 +94,30 @@ def test_the_recipe_of_the_page(tmp_path: Path) -> None:
             both = run("check", *asked, api["agents/alice"], "--credential-file", tmp_path / "x", *call)
             assert both.code == 2
     assert run("check", "--workload-api", "unix:/x", *call).code == 2
+
+
+def test_people_as_the_page_tells_it(tmp_path: Path) -> None:
+    assert run("keygen", tmp_path / "issuer.jwk", "--public", tmp_path / "issuer.pub").code == 0
+    held = tmp_path / "token"
+    held.touch(0o600)
+    with login.serving("a") as provider:
+        file = tmp_path / "chain.toml"
+        file.write_text(PEOPLE.format(folder=tmp_path, issuer=provider.issuer))
+        now = int(time.time())
+
+        def told(command: str, **said: object) -> Ended:
+            stated = {"iss": provider.issuer, "aud": "https://chain.example.org", "iat": now, "exp": now + 60} | said
+            held.write_text(login.token(login.claims(**stated)) + "\n")
+            return run(*command.split(), "--server", server["serving"], "--credential-file", held)
+
+        with serving("serve", "--config", file) as server:
+            assert told("approvals list", sub="248289761001").code == 0
+            assert told("suspensions", sub="248289761001").code == 0
+            assert told("approvals list", sub="eve", groups=["payments-approvers"]).code == 0
+            for said, refused in (
+                (told("suspensions", sub="eve", groups=["payments-approvers"]), "no role that may call"),
+                (told("approvals list", sub="eve"), "no caller is configured for this person"),
+                (told("approvals list", sub="248289761001", aud="https://else.example"), "jwt_aud_mismatch"),
+                (told("approvals list", sub="248289761001", iss=provider.issuer + "/"), "oidc_issuer_unknown"),
+            ):
+                assert (said.code != 0, refused in said.err) == (True, True), said
