@@ -36,7 +36,7 @@ STEP = 5.0
 """Seconds that a server may be silent."""
 
 DEADLINE = 10.0
-"""Seconds that a document may take."""
+"""Seconds until a body that still comes is given up."""
 
 _MAX_AGE = re.compile(r"(?:^|[\s,])max-age=([0-9]{1,9})(?:$|[\s,])", re.IGNORECASE)
 

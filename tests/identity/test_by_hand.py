@@ -9,7 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.cli.conftest import Ended, command, run
+from click.testing import CliRunner, Result
+
+from chain.cli import main
+from tests.cli.conftest import command, run
 from tests.identity import provider as login
 
 CONFIGURATION = """
@@ -97,7 +100,8 @@ def test_the_recipe_of_the_page(tmp_path: Path) -> None:
 
 
 def test_people_as_the_page_tells_it(tmp_path: Path) -> None:
-    assert run("keygen", tmp_path / "issuer.jwk", "--public", tmp_path / "issuer.pub").code == 0
+    keygen = ("keygen", str(tmp_path / "issuer.jwk"), "--public", str(tmp_path / "issuer.pub"))
+    assert CliRunner().invoke(main, keygen).exit_code == 0
     held = tmp_path / "token"
     held.touch(0o600)
     with login.serving("a") as provider:
@@ -105,19 +109,20 @@ def test_people_as_the_page_tells_it(tmp_path: Path) -> None:
         file.write_text(PEOPLE.format(folder=tmp_path, issuer=provider.issuer))
         now = int(time.time())
 
-        def told(command: str, **said: object) -> Ended:
+        def told(command: str, **said: object) -> Result:
             stated = {"iss": provider.issuer, "aud": "https://chain.example.org", "iat": now, "exp": now + 60} | said
             held.write_text(login.token(login.claims(**stated)) + "\n")
-            return run(*command.split(), "--server", server["serving"], "--credential-file", held)
+            asked = (*command.split(), "--server", str(server["serving"]), "--credential-file", str(held))
+            return CliRunner().invoke(main, asked)
 
         with serving("serve", "--config", file) as server:
-            assert told("approvals list", sub="248289761001").code == 0
-            assert told("suspensions", sub="248289761001").code == 0
-            assert told("approvals list", sub="eve", groups=["payments-approvers"]).code == 0
+            assert told("approvals list", sub="248289761001").exit_code == 0
+            assert told("suspensions", sub="248289761001").exit_code == 0
+            assert told("approvals list", sub="eve", groups=["payments-approvers"]).exit_code == 0
             for said, refused in (
                 (told("suspensions", sub="eve", groups=["payments-approvers"]), "no role that may call"),
                 (told("approvals list", sub="eve"), "no caller is configured for this person"),
                 (told("approvals list", sub="248289761001", aud="https://else.example"), "jwt_aud_mismatch"),
                 (told("approvals list", sub="248289761001", iss=provider.issuer + "/"), "oidc_issuer_unknown"),
             ):
-                assert (said.code != 0, refused in said.err) == (True, True), said
+                assert (said.exit_code != 0, refused in said.stderr) == (True, True), said
