@@ -95,6 +95,8 @@ class Provider:
                 else:
                     reply(self, provider.keys, cache_control=provider.cache_control)
 
+            do_CONNECT = do_GET  # noqa: N815 - a proxy is asked so
+
             def log_message(self, *_: object) -> None: ...
 
         self._handler = Handler

@@ -336,6 +336,20 @@ def test_a_server_that_says_nothing_is_given_up(provider: Provider, monkeypatch:
     over.set()
 
 
+def test_a_proxy_is_asked_for_https_alone(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with serving("a") as proxy:
+        monkeypatch.setenv("https_proxy", proxy.issuer)
+        monkeypatch.setenv("http_proxy", proxy.issuer)
+        proxy.answer = lambda handler: reply(handler, b"", 502)
+        proxied = Web()
+        assert names(read(provider, web=proxied).keys) == {"a"}
+        with pytest.raises(UnreachableError):
+            read(provider, "https://keys.example/keys", proxied)
+        assert proxy.asked == ["keys.example:443"]
+
+
 URLS = [
     ("https://login.example", True),
     ("https://login.example:8443/realms/a", True),
