@@ -47,7 +47,7 @@ CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 """Curves of EC keys: those that TLS knows here and that paths are built over."""
 
 REMEMBERED = 4096
-"""Peers whose certificates are remembered as verified, about 3 kB each."""
+"""Peers whose certificates are remembered as verified."""
 
 
 def verify(chain: bytes, bundles: Bundles, now: float) -> Workload:
@@ -85,8 +85,8 @@ def verify(chain: bytes, bundles: Bundles, now: float) -> Workload:
 class X509Verifier:
     """Verifies peers against what a source trusts now, and remembers those that it verified.
 
-    A peer is remembered by the exact bytes it showed and the version of the source's material: a bundle that changed
-    is asked again on the very next call.
+    A peer is remembered by the digest of all that it showed, which may be long, and the version of the source's material:
+    a bundle that changed is asked again on the very next call.
     """
 
     def __init__(self, source: Source, clock: Callable[[], float]) -> None:
@@ -106,15 +106,16 @@ class X509Verifier:
             IdentityError: they prove no workload, or not any more.
         """
         material, now = self._source.current(), self._clock()
-        known = self._known.get(chain)
+        digest = sha256(chain).digest()
+        known = self._known.get(digest)
         if known is not None and known[0] == material.version:
             if now >= known[1].until:
                 raise IdentityError(Fault.SVID_EXPIRED)
             return known[1]
         found = verify(chain, material.bundles, now)
         with self._lock:
-            self._known[chain] = (material.version, found)
-            self._known.move_to_end(chain)
+            self._known[digest] = (material.version, found)
+            self._known.move_to_end(digest)
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
         return found
