@@ -85,8 +85,8 @@ def verify(chain: bytes, bundles: Bundles, now: float) -> Workload:
 class X509Verifier:
     """Verifies peers against what a source trusts now, and remembers those that it verified.
 
-    A peer is remembered by the digest of all that it showed, which may be long, and the version of the source's material:
-    a bundle that changed is asked again on the very next call.
+    A peer is remembered by the digest of all that it showed, which may be long, and the version of the source's
+    material: a bundle that changed is asked again on the very next call.
     """
 
     def __init__(self, source: Source, clock: Callable[[], float]) -> None:
