@@ -11,12 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Generic, Self, TypeVar
 
+import click
+
 from chain.approval import Approval, State
 from chain.approving import Approving
 from chain.caller import Caller, embedded
 from chain.cli.composition import authority
 from chain.cli.keptkeys import KeptKeys
 from chain.cli.keptpolicies import KeptPolicies
+from chain.cli.output import printable
 from chain.control import Suspension
 from chain.decision import Decision
 from chain.desk import Presented
@@ -49,6 +52,8 @@ class Kept:
         """
         self._authority = authority(load(["--config", str(folder / "chain.toml")]))
         self._caller = embedded()
+        for said in self._authority.keys.found:
+            click.echo(f"chain: {printable(said)}", err=True)
         self.approvals = KeptApprovals(self._authority.approvals, self._caller)
         self.keys = KeptKeys(self._authority.keys, self._caller)
         self.policies = KeptPolicies(self._authority.policies, self._caller)

@@ -87,6 +87,7 @@ class Directory:
 
     def load(self) -> Ring:
         """Return the ring as its index tells it (`load`)."""
+        self._require_held()
         return load(self._folder)
 
     def save(self, ring: Ring) -> None:
@@ -95,6 +96,7 @@ class Directory:
         Raises:
             ConfigurationError: it cannot be written.
         """
+        self._require_held()
         _replace(self._folder, ring)
 
     def make(self, algorithm: Algorithm) -> PublicKey:
@@ -103,6 +105,7 @@ class Directory:
         Raises:
             ConfigurationError: there is no passphrase, or the file cannot be written.
         """
+        self._require_held()
         private = keyfile.generate(algorithm)
         made = sealed.seal(private, self._passphrase(), self._cost)
         key = PublicKey.from_jwk(made.jwk)
@@ -115,6 +118,7 @@ class Directory:
         Raises:
             ConfigurationError: its file does not open, or holds another key.
         """
+        self._require_held()
         path = self._folder / f"{name}.key"
         if not path.exists():
             return None
@@ -128,6 +132,15 @@ class Directory:
         handle, self._lock = self._lock, -1
         if handle >= 0:
             os.close(handle)
+
+    def _require_held(self) -> None:
+        """Return where the directory is still the one that was taken: another in its place is nobody's yet."""
+        try:
+            same = self._lock >= 0 and os.path.samestat(os.fstat(self._lock), self._folder.stat())
+        except OSError:
+            same = False
+        if not same:
+            raise ConfigurationError(f"key ring `{self._folder}`: not the directory that the server took at its start")
 
 
 def add(folder: Path, made: Sealed, now: int) -> PublicKey:

@@ -206,6 +206,27 @@ def test_a_ring_has_one_server_and_no_other_owner_meanwhile(folder: Path) -> Non
     assert chain("keys", "ring", "compromise", folder, "--thumbprint", name).exit_code == 0
 
 
+def test_a_directory_put_in_the_place_of_the_servers_own_is_not_taken_for_it(folder: Path) -> None:
+    name = add(folder)
+    held = keyring.Directory(folder, lambda: SECRET, Cost(MIN_OPS, MIN_MEMORY))
+    ring = held.load()
+    folder.rename(folder.parent / "aside")
+    keyring.create(folder)
+    for use in (held.load, lambda: held.save(ring), lambda: held.make("EdDSA"), lambda: held.signer(name)):
+        with pytest.raises(ConfigurationError, match="not the directory that the server took"):
+            use()
+    assert list(folder.iterdir()) == []
+    folder.rmdir()
+    (folder.parent / "aside").rename(folder)
+    held.save(ring.become(name, "active", NOW))
+    assert held.signer(name) is not None
+    held.close()
+    held.close()
+    with pytest.raises(ConfigurationError, match="not the directory"):
+        held.save(ring)
+    assert keyring.load(folder).signing == name
+
+
 def test_a_key_is_held_in_one_way(folder: Path) -> None:
     name = add(folder)
     keyring.change(folder, lambda ring: ring.become(name, "active", NOW))
