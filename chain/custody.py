@@ -73,7 +73,7 @@ class Custody:
         Raises:
             NotFoundError: no keys are kept here.
             ResourceExhaustedError: as many are kept as there may be.
-            ConfigurationError: it cannot be written.
+            StoreError: it cannot be written.
         """
         if self._custodian is None:
             raise NotFoundError("no keys are kept here")

@@ -31,11 +31,13 @@ def show(folder: Path, passphrase_file: Path | None, *, as_json: bool) -> None:
     It needs the passphrase: without it, nobody can tell that a file was not exchanged.
     """
     held = open_folder(folder, ask(passphrase_file, confirm=False), new=False).keys
-    kept = [{"agent": agent, **_told(key), "file": path_of(folder, agent).name} for agent, key in held.items()]
+    files = {agent: path_of(folder, agent).name for agent in held}
     if as_json:
-        print_json({"keys": kept})
-    else:
-        click.echo("\n\n".join(pairs({name: str(value) for name, value in each.items()}) for each in kept))
+        print_json({"keys": [{"agent": agent, **_told(key), "file": files[agent]} for agent, key in held.items()]})
+        return
+    for agent, key in held.items():
+        click.echo(pairs({"agent": agent, "thumbprint": key.thumbprint, "file": files[agent]}))
+        click.echo(f"public key  {key.to_json()}\n")
 
 
 @custody.command()

@@ -14,9 +14,9 @@ from pathlib import Path
 from threading import Lock
 
 from chain.base64url import b64encode
-from chain.errors import ConfigurationError, ResourceExhaustedError
+from chain.errors import ConfigurationError, ResourceExhaustedError, StoreError
 from chain.identity import custodyfile, keyfile
-from chain.identity.folder import create, require_own, write_new
+from chain.identity.folder import create, place, require_own, write_new
 from chain.identity.sealed import Cost
 from chain.key import KeySigner, PublicKey
 
@@ -66,7 +66,7 @@ class CustodyFolder:
 
         Raises:
             ResourceExhaustedError: `MAX_KEYS` are kept.
-            ConfigurationError: its file cannot be written.
+            StoreError: its file cannot be written. An agent is told of it, and so it names no path.
         """
         with self._lock:
             found = self._held.get(agent)
@@ -74,9 +74,21 @@ class CustodyFolder:
                 return found
             if len(self._held) >= MAX_KEYS:
                 raise ResourceExhaustedError(f"{MAX_KEYS} keys are kept here, and there may be no more")
-            private = keyfile.generate()
-            write_new(path_of(self._folder, agent), custodyfile.keep(agent, private, self._key), WHAT)
-            return self._held.setdefault(agent, private.signer())
+            self._held[agent] = signer = self._made(agent)
+            return signer
+
+    def _made(self, agent: str) -> KeySigner:
+        private, path = keyfile.generate(), path_of(self._folder, agent)
+        try:
+            place(path, custodyfile.keep(agent, private, self._key))
+        except FileExistsError:  # another process was faster, and its key is the agent's
+            try:
+                return _read(path, self._key)[1]
+            except ConfigurationError:
+                raise StoreError("an agent's key is kept already, and does not open") from None
+        except OSError as error:
+            raise StoreError(f"an agent's key could not be written: {error.strerror}") from None
+        return private.signer()
 
 
 def path_of(folder: Path, agent: str) -> Path:
@@ -104,14 +116,19 @@ def open_folder(folder: Path, passphrase: bytes, cost: Cost | None = None, *, ne
     key = _data_key(folder / DATA_KEY, passphrase, cost or Cost(), new=new and not files)
     held: dict[str, KeySigner] = {}
     for path in files:
-        try:
-            agent, signer = custodyfile.take(keyfile.read_private(path, WHAT), key)
-        except ValueError as error:
-            raise ConfigurationError(f"{WHAT} `{path}`: {error}") from None
-        if path != path_of(folder, agent):
-            raise ConfigurationError(f"{WHAT} `{path}`: the key of another agent than its name says")
+        agent, signer = _read(path, key)
         held[agent] = signer
     return CustodyFolder(folder, key, held)
+
+
+def _read(path: Path, key: bytes) -> tuple[str, KeySigner]:
+    try:
+        agent, signer = custodyfile.take(keyfile.read_private(path, WHAT), key)
+    except ValueError as error:
+        raise ConfigurationError(f"{WHAT} `{path}`: {error}") from None
+    if path != path_of(path.parent, agent):
+        raise ConfigurationError(f"{WHAT} `{path}`: the key of another agent than its name says")
+    return agent, signer
 
 
 def _data_key(path: Path, passphrase: bytes, cost: Cost, *, new: bool) -> bytes:

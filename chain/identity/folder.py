@@ -59,18 +59,27 @@ def write_new(path: Path, data: bytes, what: str) -> None:
         ConfigurationError: the file exists, or cannot be written.
     """
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".sealing-")  # mode 0600
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(name, path)  # unlike a rename, never over another
-        finally:
-            Path(name).unlink()
-        sync_folder(path.parent)
+        place(path, data)
     except OSError as error:
         raise ConfigurationError(f"{what} `{path}`: {_why(error)}") from None
+
+
+def place(path: Path, data: bytes) -> None:
+    """Do what `write_new` does, for whoever tells of it in other words.
+
+    Raises:
+        OSError: it cannot be done; `FileExistsError` where the file exists.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".sealing-")  # mode 0600
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(name, path)  # unlike a rename, never over another
+    finally:
+        Path(name).unlink()
+    sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -220,6 +220,34 @@ def test_many_who_ask_at_once_get_one_key_each(folder: Path, tmp_path: Path) -> 
     store.close()
 
 
+def test_two_processes_that_make_the_same_key_have_one(folder: Path) -> None:
+    first, second = opened(folder), opened(folder)
+    made = first.make(ANN.id).key
+    assert second.find(ANN.id) is None
+    assert second.make(ANN.id).key == made == opened(folder).keys[ANN.id]
+    third = opened(folder)
+    path_of(folder, BEN.id).write_bytes(b"{}")
+    with pytest.raises(StoreError) as raised:
+        third.make(BEN.id)
+    assert str(folder) not in str(raised.value)
+    assert third.make("spiffe://example.org/kept/other").key != made
+
+
+def test_a_disk_that_takes_no_key_is_told_of_without_its_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = opened(folder)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", str(folder))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(custody, "place", full)
+        with pytest.raises(StoreError, match="No space left") as raised:
+            held.make(ANN.id)
+    assert str(folder) not in str(raised.value)
+    assert held.find(ANN.id) is None
+    assert held.make(ANN.id).key == opened(folder).keys[ANN.id]
+
+
 def test_there_may_be_no_more_than_so_many(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(custody, "MAX_KEYS", 2)
     held = opened(folder)
