@@ -21,6 +21,7 @@ from chain.control import Named, Suspension
 from chain.decision import Decision
 from chain.delegation import Chain, Delegation
 from chain.errors import ExcessError
+from chain.grant import NO_LIMITS, Grant
 from chain.key import PublicKey
 from chain.keyring import Held
 from chain.principal import Principal
@@ -38,7 +39,7 @@ def digest(data: bytes) -> str:
 
 
 def delegation(chain: Chain, hop: Delegation, caller: str) -> dict[str, Any]:
-    """Return the body of `issued`, `delegated` and `admitted`."""
+    """Return the body of `issued`, `delegated` and `admitted`: what it gives, whole, and the token by digest."""
     parent = chain.hops[hop.hop - 1] if hop.hop else None
     facts = {name: value for name, value in chain.facts._asdict().items() if value is not None}
     return {
@@ -46,13 +47,21 @@ def delegation(chain: Chain, hop: Delegation, caller: str) -> dict[str, Any]:
         "parent": None if parent is None else parent.id,
         "jti": hop.claims.jti,
         "issuer": hop.claims.iss,
+        "signer": hop.signer,
         "holder": hop.holder,
         "hop": hop.hop,
+        "iat": hop.iat,
         "exp": hop.exp,
-        "tools": sorted(hop.grant.tools),
+        "grant": granted(hop.grant),
         "facts": facts,
         "caller": caller,
-    }
+    } | ({"bound": hop.names[1]} if len(hop.names) > 1 else {})
+
+
+def granted(grant: Grant) -> dict[str, Any]:
+    """Return what a delegation gives, as it stands in its token but for the entry's type."""
+    given: dict[str, Any] = {"tools": msgspec.to_builtins(grant.tools)}
+    return given if grant.limits == NO_LIMITS else given | {"limits": msgspec.to_builtins(grant.limits)}
 
 
 def refused(what: str, target: str, chain: Chain, reason: Reason, hop: int | None, caller: str) -> dict[str, Any]:

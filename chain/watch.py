@@ -51,13 +51,18 @@ APPROVALS = frozenset({"approval_requested", "approval_resolved", "approval_cons
 
 _OPEN = frozenset(
     {
-        "issued", "delegated", "admitted", "revoked", "enrolled", "suspended", "lifted", "approval_consumed",
-        "policy_activated", "resumed", "key_changed",
+        "revoked", "enrolled", "suspended", "lifted", "approval_consumed", "policy_activated", "resumed",
+        "key_changed",
     }
 )  # fmt: skip
 """Kinds that every reader of the ledger is told in full: they change what is allowed, and enforcement needs them."""
 
+_DELEGATION = ("id", "parent", "jti", "issuer", "signer", "holder", "hop", "iat", "exp", "facts", "bound", "caller")
+
 _MEMBERS: dict[str, tuple[str, ...]] = {
+    "issued": _DELEGATION,  # what it grants is told to overseers only
+    "delegated": _DELEGATION,
+    "admitted": _DELEGATION,
     "decided": ("id", "effect", "leaf"),
     "refused": ("method", "leaf"),
     "approval_requested": ("id", "binding", "expires"),

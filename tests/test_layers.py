@@ -15,14 +15,15 @@ FOLDERS = sorted(path.name for path in PACKAGE.iterdir() if path.is_dir() and pa
 
 PURE = {
     "__future__", "abc", "base64", "binascii", "collections", "concurrent", "dataclasses", "decimal", "enum",
-    "functools", "hashlib", "heapq", "hmac", "itertools", "json", "math", "operator", "re", "typing", "uuid",
+    "functools", "hashlib", "heapq", "hmac", "itertools", "json", "math", "operator", "re", "threading", "typing",
+    "uuid",
     "cedarpy", "cryptography", "jwt", "tomllib", "zlib", "msgspec", "nacl", "pydantic", "rfc8785",
 }  # fmt: skip
 """All that a file at the top may import: no clock, no randomness, no I/O, no transport, no graph library."""
 
 IMPURE_NAMES = {
     ("uuid", "uuid1"), ("uuid", "uuid4"), ("concurrent.futures", "ThreadPoolExecutor"),
-    ("concurrent.futures", "ProcessPoolExecutor"),
+    ("concurrent.futures", "ProcessPoolExecutor"), ("threading", "Thread"), ("threading", ""),
 }  # fmt: skip
 
 COMPOSERS = {"__main__.py"}

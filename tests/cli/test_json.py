@@ -182,6 +182,8 @@ TABLE = [
     ),
     Row("simulate by nobody", lambda p: ["simulate", "t", "--chain", p.root, *NOBODY], 3, {"error": "unreachable"}),
     Row("shadow by nobody", lambda p: ["shadow", *NOBODY], 3, {"error": "unreachable"}),
+    Row("audit by nobody", lambda p: ["audit", "who", *NOBODY], 3, {"error": "unreachable"}),
+    Row("audit as a gate", lambda p: ["audit", "who", *p.as_caller("gate")], 1, {"error": "permission_denied"}),
     Row("watch by nobody", lambda p: ["watch", *NOBODY], 3, {"error": "unreachable"}),
     Row("watch as an agent", lambda p: ["watch", *p.as_caller("orchestrator")], 1, {"error": "permission_denied"}),
     Row(

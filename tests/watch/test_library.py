@@ -88,6 +88,9 @@ def test_others_are_told_what_changes_what_is_allowed_and_no_details_of_stranger
     for one in told:
         if one.kind == "decided":
             assert one.members.keys() == {"id", "effect", "leaf"}
+        elif one.kind == "admitted":
+            assert full[one.revision].members == one.members | {"grant": full[one.revision].members["grant"]}
+            assert "grant" not in one.members
         else:
             assert one == full[one.revision]
     own = next(one for one in all_of(world, POINT) if one.kind == "decided")

@@ -1,0 +1,125 @@
+"""Where the record is read from: a service, a ledger at hand, or an exported file.
+
+The law of this file: all three give the same records, in order. What an export is worth is asked before it is read,
+where the reader names the log's key; without one, that is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from chain import intact, ledger
+from chain.cli import remote
+from chain.cli.options import bundled
+from chain.errors import ConfigurationError, ForbiddenError, StoreError
+from chain.given import Entry
+from chain.history import GIVEN, History
+from chain.note import NoteKey
+
+_WHOLE = {**dict.fromkeys(GIVEN, "grant"), "decided": "reason", "refused": "reason"}
+"""Kind of a record -> a member that only an auditor or operator is told (`chain.watch.told`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Which record is read, and up to when.
+
+    Attributes:
+        export: a file that `chain audit export` wrote, instead of an authority.
+        key: verifies the export.
+        at: seconds; as things were at that instant.
+    """
+
+    export: Path | None
+    key: str | None
+    at: float | None
+
+    def history(self, where: remote.Where) -> History:
+        """Return what it tells.
+
+        Raises:
+            ConfigurationError: none is named, or two.
+            ForbiddenError: this caller is not told the whole ledger.
+            StoreError: the export is not intact.
+        """
+        return History(self.entries(where), self.at)
+
+    def entries(self, where: remote.Where) -> Iterator[Entry]:
+        """Yield the records, in order."""
+        if self.export is None:
+            if self.key is not None:
+                raise ConfigurationError("--key verifies an --export")
+            yield from _followed(where)
+            return
+        if where.named:
+            raise ConfigurationError("--export is read instead of an authority; give one of them")
+        with _open(self.export) as file:
+            self._require_intact(file)
+            file.seek(0)
+            for line in file:
+                if line.startswith(b'{"revision":'):
+                    record = ledger.decode(line.removesuffix(b"\n"))
+                    yield Entry(record.revision, record.kind, record.time, record.body)
+
+    def _require_intact(self, file: BinaryIO) -> None:
+        if self.key is None:
+            click.echo("chain: the export was not verified; --key does that", err=True)
+            return
+        verdict = intact.verify(file, NoteKey.parse(self.key))
+        if not verdict.intact:
+            raise StoreError(f"the export is not intact: {verdict.flaws[0].what}; see `chain audit verify`")
+
+
+def _followed(where: remote.Where) -> Iterator[Entry]:
+    with where.connect() as client, client.watch(0, until_now=True) as news:
+        for told in news:
+            body = told.members
+            if told.kind in _WHOLE and _WHOLE[told.kind] not in body:
+                raise ForbiddenError("this caller is not told the whole ledger; ask as an auditor or operator")
+            yield Entry(told.revision, told.kind, told.time, body)
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise ConfigurationError(f"export `{path}`: {error.strerror}") from None
+
+
+def instant(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
+    """Read an option that is an instant: seconds since the epoch, or ISO 8601, without a zone in UTC.
+
+    Raises:
+        BadParameter: anything else.
+    """
+    if value is None:
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        pass
+    try:
+        found = datetime.fromisoformat(value)
+    except ValueError:
+        raise click.BadParameter(f"`{value}` is no instant; write 2026-11-26T14:00:00Z, or seconds") from None
+    return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).timestamp()
+
+
+record = bundled(
+    "record",
+    Record,
+    click.option(
+        "--export",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Read what `chain audit export` wrote, instead of an authority.",
+    ),
+    click.option("--key", metavar="VKEY", help="The log's verifier key: believe the export only if it is intact."),
+    click.option("--at", callback=instant, metavar="TIME", help="As things were then; ISO 8601 or seconds."),
+)

@@ -1,0 +1,130 @@
+"""One delegation and one record, as the ledger tells them.
+
+The law of this file: values. A delegation knows what stands above and below it, and nothing of what became of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from chain import mint
+from chain.errors import InvalidRequestError
+from chain.grant import Grant
+
+
+class Entry(NamedTuple):
+    """A record, decoded.
+
+    Attributes:
+        revision, kind, time, body: as in `chain.ledger.Record`.
+    """
+
+    revision: int
+    kind: str
+    time: int
+    body: Mapping[str, Any]
+
+    @property
+    def seconds(self) -> float:
+        """When it was written, seconds since the epoch."""
+        return self.time / 1000
+
+
+class End(NamedTuple):
+    """Why a delegation does not stand any more.
+
+    Attributes:
+        reason: expired, revoked or suspended.
+        revision: of the record that ended it; 0 where it ended by itself.
+        at: seconds.
+        cause: in words.
+        of: id of the delegation that ended, itself or an ancestor; empty where a name ended it.
+    """
+
+    reason: str
+    revision: int
+    at: float
+    cause: str
+    of: str = ""
+
+
+@dataclass
+class Given:
+    """A delegation, as its record tells it.
+
+    Attributes:
+        entry: the record.
+        above: the one that it was made from; None for a root, and where the record of that is not there.
+        below: those made from it.
+    """
+
+    entry: Entry
+    above: Given | None = None
+    below: list[Given] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Take out what is asked for again and again."""
+        body = self.entry.body
+        self.id: str = body["id"]
+        self.holder: str = body["holder"]
+        self.bound: str | None = body.get("bound")
+        self.issuer: str = body["issuer"]
+        self.signer: str = body.get("signer", "")
+        self.hop: int = body["hop"]
+        self.iat: int = body.get("iat", 0)
+        self.exp: int = body["exp"]
+        self.facts: Mapping[str, Any] = body.get("facts", {})
+
+    @cached_property
+    def grant(self) -> Grant | None:
+        """What it gives; None where the reader may not be told, or cannot read it."""
+        try:
+            return mint.grant(self.entry.body["grant"])
+        except (KeyError, InvalidRequestError):
+            return None
+
+    @property
+    def chain(self) -> list[Given]:
+        """From the root to this one."""
+        found: list[Given] = []
+        at: Given | None = self
+        while at is not None:
+            found.append(at)
+            at = at.above
+        return found[::-1]
+
+    @property
+    def beneath(self) -> Iterator[Given]:
+        """Everything made from it, parents before children."""
+        queue = list(self.below)
+        for one in queue:
+            yield one
+            queue.extend(one.below)
+
+    @property
+    def task(self) -> str:
+        """The task that it belongs to."""
+        return str(self.facts.get("txn", ""))
+
+    @property
+    def sub(self) -> str:
+        """On whose behalf."""
+        return str(self.facts.get("sub", ""))
+
+
+@dataclass
+class Asked:
+    """A request for approval, and what became of it.
+
+    Attributes:
+        entry: the latest record of the request.
+        words: what people said.
+        uses: where it was used.
+    """
+
+    entry: Entry
+    words: list[Entry] = field(default_factory=list)
+    uses: list[Entry] = field(default_factory=list)

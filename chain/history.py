@@ -1,0 +1,231 @@
+"""What the ledger tells, up to an instant: a projection of its records, for questions.
+
+The law of this file: pure, and from the records alone, so that a running service, a ledger at hand and an exported
+file give the same answers. Every fact names the record that brought it. A record of a kind that is not known here is
+counted and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from chain.control import EVERYTHING
+from chain.given import Asked, End, Entry, Given
+
+GIVEN = frozenset({"issued", "delegated", "admitted"})
+"""Kinds of records that bring a delegation."""
+
+
+class History:
+    """The ledger, folded.
+
+    Attributes:
+        given: id -> delegation.
+        decided: decisions, in order.
+        refused: changes that were not made.
+        asked: id -> request for approval.
+        enrolled: name of a holder -> the latest record of whose it is.
+        policies: bundles that came into force.
+        suspended: (scope, name) -> the record that stands.
+        struck: (kind, name) -> the first record that revoked all that bears it.
+        revoked: id -> the first record that revoked it.
+        last: the last record; None of an empty ledger.
+        unknown: kinds that are not known here, with how many.
+    """
+
+    def __init__(self, entries: Iterable[Entry] = (), until: float | None = None) -> None:
+        """Fold records.
+
+        Args:
+            entries: in order.
+            until: seconds; later ones are not looked at.
+        """
+        self.given: dict[str, Given] = {}
+        self.decided: list[Entry] = []
+        self.refused: list[Entry] = []
+        self.asked: dict[str, Asked] = {}
+        self.enrolled: dict[str, Entry] = {}
+        self.policies: list[Entry] = []
+        self.suspended: dict[tuple[str, str], Entry] = {}
+        self.struck: dict[tuple[str, str], Entry] = {}
+        self.revoked: dict[str, Entry] = {}
+        self.last: Entry | None = None
+        self.unknown: dict[str, int] = {}
+        for entry in entries:
+            if until is not None and entry.seconds > until:
+                break
+            self.take(entry)
+
+    def take(self, entry: Entry) -> None:
+        """Take in the next record."""
+        self.last = entry
+        take = _TAKERS.get(entry.kind)
+        if take is None:
+            self.unknown[entry.kind] = self.unknown.get(entry.kind, 0) + 1
+        else:
+            take(self, entry)
+
+    def principal(self, holder: str) -> Mapping[str, Any]:
+        """Return who a holder is: `id`, `kind`, `owner`, `under`; nothing of one that nobody enrolled."""
+        entry = self.enrolled.get(holder)
+        found: Mapping[str, Any] = {} if entry is None else entry.body["principal"]
+        return found
+
+    def called(self, holder: str) -> str:
+        """Return a holder's name for people: its principal's id, or what it is called itself."""
+        return str(self.principal(holder).get("id", holder))
+
+    def parties(self, holder: str) -> list[str]:
+        """Return the principals that a holder stands for: its own, and those that it works under."""
+        found: list[str] = []
+        at, seen = holder, set[str]()
+        while at and at not in seen:
+            seen.add(at)
+            one = self.principal(at)
+            found.append(str(one.get("id", at)))
+            at = str(one.get("under") or "")
+        return found
+
+    def end(self, one: Given, now: float) -> End | None:
+        """Return why a delegation does not stand at an instant, or None where it does.
+
+        Args:
+            one: which; what ends an ancestor ends it too.
+            now: seconds.
+        """
+        for hop in one.chain:
+            if (entry := self.revoked.get(hop.id)) is not None:
+                return _ended("revoked", entry, hop.id)
+        for hop in one.chain:
+            for name in self._names(hop):
+                if (entry := self.struck.get(name)) is not None:
+                    return _ended("revoked", entry)
+        first = min(one.chain, key=lambda hop: hop.exp)
+        if first.exp <= now:
+            return End("expired", 0, first.exp, "its time was over", first.id)
+        return self._stopped(one, now)
+
+    def live(self, now: float) -> Iterator[Given]:
+        """Yield the delegations that stand at an instant, in the order of their records."""
+        return (one for one in self.given.values() if self.end(one, now) is None)
+
+    def policy_at(self, revision: int) -> Entry | None:
+        """Return the record that put the policy in force which a later record was decided under."""
+        return next((entry for entry in reversed(self.policies) if entry.revision < revision), None)
+
+    def _names(self, hop: Given) -> Iterator[tuple[str, str]]:
+        yield "holder", hop.holder
+        if hop.bound:
+            yield "holder", hop.bound
+        if hop.signer:
+            yield "key", hop.signer
+        if hop.above is None:
+            yield "issuer", hop.issuer
+        yield "task", hop.task
+
+    def _stopped(self, one: Given, now: float) -> End | None:
+        scopes = [("everything", EVERYTHING), ("task", one.task)]
+        for hop in one.chain:
+            for party in self.parties(hop.holder):
+                scopes += [("agent", party), ("trust_domain", _domain(party))]
+        for scope in scopes:
+            entry = self.suspended.get(scope)
+            if entry is not None and not 0 < entry.body.get("until", 0) <= now:
+                return _ended("suspended", entry)
+        return None
+
+
+def _ended(reason: str, entry: Entry, of: str = "") -> End:
+    return End(reason, entry.revision, entry.seconds, str(entry.body.get("cause", "")), of)
+
+
+def _domain(party: str) -> str:
+    """Return the trust domain of an id; empty where it is none."""
+    return party.removeprefix("spiffe://").partition("/")[0] if party.startswith("spiffe://") else ""
+
+
+def _given(history: History, entry: Entry) -> None:
+    above = history.given.get(entry.body.get("parent") or "")
+    one = Given(entry, above)
+    history.given[one.id] = one
+    if above is not None:
+        above.below.append(one)
+
+
+def _revoked(history: History, entry: Entry) -> None:
+    body = entry.body
+    if "id" in body:
+        history.revoked.setdefault(body["id"], entry)
+    for name in body.get("names", [body["name"]] if "name" in body else []):
+        history.struck.setdefault((body["kind"], name), entry)
+
+
+def _requested(history: History, entry: Entry) -> None:
+    known = history.asked.get(entry.body["id"])
+    if known is None:
+        history.asked[entry.body["id"]] = Asked(entry)
+    else:
+        known.entry = entry
+
+
+def _resolved(history: History, entry: Entry) -> None:
+    if (known := history.asked.get(entry.body["id"])) is not None:
+        known.words.append(entry)
+
+
+def _consumed(history: History, entry: Entry) -> None:
+    if (known := history.asked.get(entry.body["id"])) is not None:
+        known.uses.append(entry)
+
+
+def _suspended(history: History, entry: Entry) -> None:
+    history.suspended[entry.body["scope"], entry.body["name"]] = entry
+
+
+def _lifted(history: History, entry: Entry) -> None:
+    history.suspended.pop((entry.body["scope"], entry.body["name"]), None)
+
+
+def _signalled(history: History, entry: Entry) -> None:
+    for name in entry.body.get("keys", ()):
+        history.struck.setdefault(("holder", name), entry)
+
+
+def _enrolled(history: History, entry: Entry) -> None:
+    history.enrolled[entry.body["holder"]] = entry
+
+
+def _decided(history: History, entry: Entry) -> None:
+    history.decided.append(entry)
+
+
+def _refused(history: History, entry: Entry) -> None:
+    history.refused.append(entry)
+
+
+def _activated(history: History, entry: Entry) -> None:
+    history.policies.append(entry)
+
+
+def _nothing(_history: History, _entry: Entry) -> None:
+    """Such a record changes no fact here: what a compromised key signed is struck by another one."""
+
+
+_TAKERS: dict[str, Callable[[History, Entry], None]] = {
+    **dict.fromkeys(GIVEN, _given),
+    "decided": _decided,
+    "refused": _refused,
+    "revoked": _revoked,
+    "enrolled": _enrolled,
+    "approval_requested": _requested,
+    "approval_resolved": _resolved,
+    "approval_consumed": _consumed,
+    "policy_activated": _activated,
+    "suspended": _suspended,
+    "lifted": _lifted,
+    "signalled": _signalled,
+    "key_changed": _nothing,
+    "resumed": _nothing,
+}
+"""Kind of a record -> how it is taken in."""
