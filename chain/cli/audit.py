@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
-from chain import jcs, questions, records
+from chain import auditor, jcs, records
+from chain.auditor import Row, Which
 from chain.cli import remote
 from chain.cli.options import bundled
 from chain.cli.output import json_option, moment, print_json, printable, row
 from chain.cli.reading import Record, instant, record
 from chain.history import History
-from chain.questions import Row, Which
 
 _TIMES = frozenset({"time", "until"})
 _WIDE = 28
@@ -76,7 +76,7 @@ def _question(ask: Callable[[Any, Which], list[Row]], name: str, text: str, colu
 
 audit.add_command(
     _question(
-        questions.who,
+        auditor.who,
         "who",
         "Who did it: principal and key, on which system, with what outcome, at which enforcement point.",
         ("record", "time", "principal", "did", "on", "effect"),
@@ -84,7 +84,7 @@ audit.add_command(
 )
 audit.add_command(
     _question(
-        questions.for_whom,
+        auditor.for_whom,
         "for-whom",
         "On whose behalf, for which task, and who answers for it.",
         ("record", "time", "for", "owner", "task", "did", "effect"),
@@ -92,7 +92,7 @@ audit.add_command(
 )
 audit.add_command(
     _question(
-        questions.rule,
+        auditor.rule,
         "rule",
         "Under which version of the policy, by which rules, and for what reason.",
         ("record", "time", "did", "effect", "reason", "rules", "activated"),
@@ -100,7 +100,7 @@ audit.add_command(
 )
 audit.add_command(
     _question(
-        questions.approvals,
+        auditor.approvals,
         "approvals",
         "Who approved exactly what, when, and whether it was used: a row for each word and each use.",
         ("record", "time", "who", "said", "did", "amount", "request"),
@@ -108,7 +108,7 @@ audit.add_command(
 )
 audit.add_command(
     _question(
-        questions.attempts,
+        auditor.attempts,
         "attempts",
         "What was tried and refused: calls, delegations that asked for more, other changes.",
         ("record", "time", "principal", "tried", "reason", "detail"),
@@ -124,7 +124,7 @@ audit.add_command(
 def path(name: str, record: Record, where: remote.Where, *, as_json: bool) -> None:
     """Through which hops, and what each of them narrowed; of a decision, or of a delegation."""
     history = record.history(where)
-    found = questions.path(history, name)
+    found = auditor.path(history, name)
     if as_json:
         print_json(_told(history, found))
         return
@@ -146,7 +146,7 @@ def could(agent: str, tool: str | None, record: Record, where: remote.Where, *, 
     """What an agent could still do: tools and constraints of every delegation that it holds and that stands."""
     now = time.time() if record.at is None else record.at
     history = record.history(where)
-    found = questions.could(history, agent, now, tool)
+    found = auditor.could(history, agent, now, tool)
     answer(history, found, ("record", "tool", "arguments", "until", "task", "for"), as_json=as_json)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chain import questions
+from chain import auditor
 from chain.errors import InvalidRequestError, NotFoundError
 from chain.given import End, Entry
 from chain.history import History
@@ -150,7 +150,7 @@ def test_what_a_hop_narrowed_is_told_in_words(book: Book) -> None:
     limits = {"classes": ["read"], "purposes": ["mail"]}
     tools = {"mail.read": {"folder": {"constraint_type": "exact", "value": "x"}}}
     book.give("limited-4", ROOT, "k5", exp=5_000, grant={"tools": tools, "limits": limits})
-    words = questions.narrowed(History(book.entries).given["limited-4"])
+    words = auditor.narrowed(History(book.entries).given["limited-4"])
     assert words == [
         "without `bank.pay`",
         '`mail.read` argument `folder`: any → "x"',
@@ -159,18 +159,18 @@ def test_what_a_hop_narrowed_is_told_in_words(book: Book) -> None:
         "ends 4000 s earlier",
     ]
     book.give("untold-5", ROOT, "k5", grant=None)
-    assert questions.narrowed(History(book.entries).given["untold-5"]) == []
+    assert auditor.narrowed(History(book.entries).given["untold-5"]) == []
 
 
 def test_a_name_is_found_by_its_beginning_if_it_is_the_only_one(book: Book) -> None:
     book.give("child-1112", ROOT, "k6")
     history = History(book.entries)
-    assert questions.named(history, "grand-").id == GRAND
+    assert auditor.named(history, "grand-").id == GRAND
     with pytest.raises(InvalidRequestError, match="2 delegations"):
-        questions.named(history, "child-111")
+        auditor.named(history, "child-111")
     for name in ("gran", "nobody"):
         with pytest.raises(NotFoundError):
-            questions.named(history, name)
+            auditor.named(history, name)
     book.write("decided", 1, id="d1", effect="DENY", reason="signature_invalid", tool="t", arguments="", caller="c")
     with pytest.raises(NotFoundError, match="no authentic chain"):
-        questions.named(History(book.entries), "d1")
+        auditor.named(History(book.entries), "d1")
