@@ -116,7 +116,7 @@ audit.add_command(
 )
 
 
-@audit.command()
+@audit.command(context_settings={"ignore_unknown_options": True})  # an id may begin with a dash
 @click.argument("name", metavar="DECISION|DELEGATION")
 @record
 @remote.where

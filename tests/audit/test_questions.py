@@ -102,6 +102,7 @@ def test_nothing_is_known_before_anything_happened(ask: Ask) -> None:
     [
         (["path", "nothing-like-this"], 1),
         (["path", "x"], 1),
+        (["path", "-an-id-that-begins-with-a-dash"], 1),
         (["who", "--at", "yesterday"], 2),
         (["who", "--arguments", "{"], 2),
         (["who", "--key", "x+00000000+y"], 2),
