@@ -26,12 +26,20 @@ server {{
   data_dir = "{folder}/server"
   log_level = "WARN"
   ca_ttl = "24h"
+  ca_key_type = "{keys}"
 }}
 plugins {{
+  {upstream}
   DataStore "sql" {{ plugin_data {{ database_type = "sqlite3", connection_string = "{folder}/server.sqlite3" }} }}
   KeyManager "memory" {{ plugin_data {{}} }}
   NodeAttestor "join_token" {{ plugin_data {{}} }}
 }}
+"""
+
+UPSTREAM = """
+  UpstreamAuthority "disk" {{ plugin_data {{
+    cert_file_path = "{folder}/root.pem", key_file_path = "{folder}/root.key"
+  }} }}
 """
 
 AGENT = """
@@ -44,6 +52,7 @@ agent {{
   trust_domain = "spire.test"
   insecure_bootstrap = true
   join_token = "{token}"
+  workload_x509_svid_key_type = "{keys}"
 }}
 plugins {{
   NodeAttestor "join_token" {{ plugin_data {{}} }}
@@ -83,15 +92,22 @@ class Spire:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Spire]:
-    """Start a server and an agent, and end both."""
+def running(folder: Path, *, keys: str = "ec-p256", upstream: bool = False) -> Iterator[Spire]:
+    """Start a server and an agent, and end both.
+
+    Args:
+        folder: for their files.
+        keys: of which kind those of authorities and workloads are; an agent knows only two of the server's kinds.
+        upstream: whether the server's authority is signed by one above it, `root.pem` and `root.key` in the folder.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with _started("spire-server", folder, SERVER.format(folder=folder, port=port)):
+    above = UPSTREAM.format(folder=folder) if upstream else ""
+    with _started("spire-server", folder, SERVER.format(folder=folder, port=port, keys=keys, upstream=above)):
         _until(lambda: "is healthy" in _server(folder, "healthcheck"), folder / "spire-server.log")
         token = _server(folder, "token", "generate").split("Token: ")[1].split()[0]
-        with _started("spire-agent", folder, AGENT.format(folder=folder, port=port, token=token)):
+        with _started("spire-agent", folder, AGENT.format(folder=folder, port=port, token=token, keys=keys)):
             _until((folder / "agent.sock").exists, folder / "spire-agent.log")
             yield Spire(folder, f"spiffe://spire.test/spire/agent/join_token/{token}")
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import jwt
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from chain import mint
 from chain.client import AsyncClient
@@ -28,6 +30,7 @@ from chain.service.server import ChainServer
 from chain.service.settings import ServeSettings
 from chain.store.memory import MemoryStore
 from tests.identity import spire
+from tests.identity.certificates import AUTHORITY, Authority, pem
 from tests.identity.conftest import eventually
 
 SERVER, AGENT = "spiffe://spire.test/chain", "spiffe://spire.test/agents/alice"
@@ -119,3 +122,32 @@ def test_a_unix_workload_is_attested_and_its_svid_rotated(served: spire.Spire, t
     finally:
         server.close()
         agent.close()
+
+
+@spire.needed
+@pytest.mark.slow
+def test_what_an_authority_above_spire_signed_calls_with_its_intermediate(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """RSA keys all the way, and the bundle knows the root alone: the SVID's intermediate comes from the peer."""
+    folder: Path = tmp_path_factory.mktemp("up")
+    root = Authority("root", rsa.generate_private_key(65537, 2048))
+    root.certificate = root.sign("root", root.key, AUTHORITY)
+    (folder / "root.pem").write_bytes(pem(root.certificate))
+    (folder / "root.key").write_bytes(root.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    (folder / "issuer.jwk").touch(mode=0o600)
+    with spire.running(folder, keys="rsa-2048", upstream=True) as running:
+        running.enrol(SERVER, "-dns", "localhost", ttl=60)
+        running.enrol(AGENT, ttl=60)
+        server = WorkloadSource(running.address, time.time, spiffe_id=SERVER, deadline=30)
+        agent = WorkloadSource(running.address, time.time, spiffe_id=AGENT, deadline=30)
+        try:
+            held = agent.current()
+            assert held.svid is not None
+            assert held.bundles["spire.test"].authorities == (root.certificate,)
+            leaf, between = x509.load_pem_x509_certificates(held.svid.chain)
+            assert {one.public_key().key_size for one in (leaf, between)} == {2048}
+            asyncio.run(hand_on(server, agent, folder / "issuer.jwk"))
+        finally:
+            server.close()
+            agent.close()
