@@ -116,7 +116,8 @@ audit.add_command(
 )
 
 
-@audit.command(context_settings={"ignore_unknown_options": True})  # an id may begin with a dash
+# An id may begin with a dash, and hold an `h`: no short option stands beside it.
+@audit.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
 @click.argument("name", metavar="DECISION|DELEGATION")
 @record
 @remote.where
