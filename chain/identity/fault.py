@@ -50,7 +50,7 @@ class Fault(StrEnum):
     SVID_EXPIRED = "svid_expired", "the certificate has expired"
     SVID_DOMAIN_UNTRUSTED = "svid_domain_untrusted", "no bundle of the id's trust domain is trusted here"
     SVID_PATH = "svid_path", "no valid path to an authority of the id's own trust domain"
-    JWT_TOO_LONG = "jwt_too_long", "the token has more than 8 KiB"
+    JWT_TOO_LONG = "jwt_too_long", "the token has more than 8 KiB, or its header more than one"
     JWT_MALFORMED = "jwt_malformed", "the token is no signed JWT in strict JSON and base64url"
     JWT_HEADER_UNKNOWN = "jwt_header_unknown", "the header has another member than alg, kid and typ"
     JWT_ALG = "jwt_alg", "the algorithm is not one of RS, ES and PS with 256, 384 or 512"

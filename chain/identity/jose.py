@@ -1,14 +1,17 @@
 """Signed JWTs that others made, taken apart and verified: what a JWT-SVID and an OIDC token have in common.
 
-The law of this file: one spelling and no member twice; a key verifies what is of its own type and strong enough, and
-nothing else; a token has an audience, and an end within a day. Whose key, and which headers, its callers say.
+The law of this file: one spelling and no member twice; what a stranger sends costs little more than to verify its
+signature. A key verifies what is of its own type and strong enough, and nothing else; a token has an audience, and an
+end within a day. Whose key, and which headers, its callers say.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
 import jwt
+import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import get_default_algorithms
 
@@ -22,6 +25,9 @@ from chain.key import KeyRefusedError, PublicKey
 
 MAX_TOKEN = 8192
 """Bytes of a token: gRPC drops metadata at random from there up."""
+
+MAX_HEADER = 1024
+"""Characters of its header, which is read before anybody has vouched for it; those of providers have about 200."""
 
 MAX_LIFETIME = 86400
 """Seconds that a token may live: who has it is who it names, so a stolen one must end soon."""
@@ -37,11 +43,54 @@ RSA_AND_EC = frozenset(_ALGORITHMS)
 """What JWT-SVIDs are signed with (JWT-SVID s2.1). Ed25519 (`EdDSA`) is verified as well."""
 
 
-def parts(token: str) -> tuple[bytes, dict[str, Json], dict[str, Json], bytes]:
-    """Take a token apart, strictly (RFC 7515 s3.1): one spelling, no member twice.
+class Stated(msgspec.Struct, frozen=True):
+    """What a token says of whose it is; nobody has vouched for it yet, and it only chooses whom to ask."""
 
-    Returns:
-        What is signed, the header, the claims and the signature; none of it is believed yet.
+    iss: Json = None
+    sub: Json = None
+
+
+class Parts(NamedTuple):
+    """A token taken apart, and not yet believed.
+
+    Attributes:
+        signed: header and payload as they came.
+        header: strict.
+        payload: its bytes; all of it is read once the signature holds, because that costs more than to verify it.
+        signature: raw.
+    """
+
+    signed: bytes
+    header: dict[str, Json]
+    payload: bytes
+    signature: bytes
+
+    @property
+    def stated(self) -> Stated:
+        """What the payload says of whose it is.
+
+        Raises:
+            IdentityError: it is no JSON object.
+        """
+        try:
+            return _decode_stated(self.payload)
+        except (ValueError, RecursionError):  # msgspec's own errors are the former
+            raise IdentityError(Fault.JWT_MALFORMED) from None
+
+    def claims(self) -> dict[str, Json]:
+        """Return the whole payload, read strictly.
+
+        Raises:
+            IdentityError: it is no object of I-JSON, or has a member twice.
+        """
+        return _object(self.payload)
+
+
+_decode_stated = msgspec.json.Decoder(Stated).decode
+
+
+def parts(token: str) -> Parts:
+    """Take a token apart, strictly (RFC 7515 s3.1): one spelling, no member twice.
 
     Raises:
         IdentityError: it is no signed JWT, or too long.
@@ -50,13 +99,22 @@ def parts(token: str) -> tuple[bytes, dict[str, Json], dict[str, Json], bytes]:
         raise IdentityError(Fault.JWT_TOO_LONG)
     try:
         header, payload, signature = token.encode("ascii").split(b".")
-        said, claims = jcs.loads(b64decode(header)), jcs.loads(b64decode(payload))
-        raw = b64decode(signature)
+        said, told, raw = b64decode(header), b64decode(payload), b64decode(signature)
     except ValueError:
         raise IdentityError(Fault.JWT_MALFORMED) from None
-    if not isinstance(said, dict) or not isinstance(claims, dict):
+    if len(header) > MAX_HEADER:
+        raise IdentityError(Fault.JWT_TOO_LONG)
+    return Parts(header + b"." + payload, _object(said), told, raw)
+
+
+def _object(data: bytes) -> dict[str, Json]:
+    try:
+        found = jcs.loads(data)
+    except ValueError:
+        raise IdentityError(Fault.JWT_MALFORMED) from None
+    if not isinstance(found, dict):
         raise IdentityError(Fault.JWT_MALFORMED)
-    return header + b"." + payload, said, claims, raw
+    return found
 
 
 def require_signed(signed: bytes, jwk: PublicJwk, algorithm: str, signature: bytes) -> None:

@@ -66,11 +66,12 @@ def verify(token: str, issuer: Issuer, keys: KeySet, now: float) -> Person:
     Raises:
         IdentityError: it names nobody; says why.
     """
-    signed, header, claims, signature = jose.parts(token)
-    if _issuer(claims) != issuer.name:
+    parts = jose.parts(token)
+    if _issuer(parts) != issuer.name:
         raise IdentityError(Fault.OIDC_ISSUER_UNKNOWN)
-    algorithm, jwk = _key(header, issuer, keys)
-    jose.require_signed(signed, jwk, algorithm, signature)
+    algorithm, jwk = _key(parts.header, issuer, keys)
+    jose.require_signed(parts.signed, jwk, algorithm, parts.signature)
+    claims = parts.claims()  # no member of it is there twice, so that this is the issuer that was asked about
     _require_credential(claims)
     subject = claims.get("sub")
     if not isinstance(subject, str) or not 0 < len(subject) <= MAX_SUBJECT or not _plain(subject):
@@ -104,13 +105,11 @@ class People:
         if _digest(token) in self._known:
             return True
         try:
-            claims = jose.parts(token)[2]
+            stated = jose.parts(token).stated
         except IdentityError:
             return False
-        subject = claims.get("sub")
-        stated = claims.get("iss")
-        ours = isinstance(stated, str) and stated in self._issuers
-        return ours or not (isinstance(subject, str) and subject.lower().startswith(SCHEME))
+        ours = isinstance(stated.iss, str) and stated.iss in self._issuers
+        return ours or not (isinstance(stated.sub, str) and stated.sub.lower().startswith(SCHEME))
 
     def person(self, token: str) -> Person:
         """Return the person whom a token names.
@@ -121,7 +120,7 @@ class People:
         """
         digest = _digest(token)
         known = self._known.get(digest)
-        name = _issuer(jose.parts(token)[2]) if known is None else known[1].issuer
+        name = _issuer(jose.parts(token)) if known is None else known[1].issuer
         if name not in self._issuers:
             raise IdentityError(Fault.OIDC_ISSUER_UNKNOWN)
         issuer, source = self._issuers[name]
@@ -161,8 +160,8 @@ def _not_yet(fault: Fault, source: Keys) -> IdentityError | NotYetError:
     return refused if ready is None else NotYetError(refused.detail, ready)
 
 
-def _issuer(claims: Mapping[str, Json]) -> str:
-    stated = claims.get("iss")
+def _issuer(parts: jose.Parts) -> str:
+    stated = parts.stated.iss
     if not isinstance(stated, str) or not stated:
         raise IdentityError(Fault.OIDC_ISSUER_MISSING)
     return stated

@@ -38,7 +38,7 @@ NO_HANDSHAKE = {
 
 def test_every_fault_has_a_case_and_every_case_a_twin() -> None:
     cases = [*test_x509svid.CASES, *test_jwtsvid.CASES, *test_oidc.CASES]
-    assert len(cases) == 239
+    assert len(cases) == 240
     assert {fault for fault, _, _ in cases} == set(Fault) - {Fault.OIDC_KEYS_UNAVAILABLE}  # that is no token's fault
     assert all(wrong != right for _, wrong, right in cases)
 

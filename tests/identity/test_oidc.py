@@ -133,6 +133,7 @@ CASES: list[tuple[Fault, str, str]] = [
     (F.JWT_LIFETIME, token(claims(exp=NOW + 86401)), token(claims(exp=NOW + 86400))),
     (F.JWT_LIFETIME, token(claims(iat=NOW - 86400)), token(claims(iat=NOW - 86100))),
     (F.JWT_TOO_LONG, token(claims(more="x" * 8192)), token(claims(more="x" * 4096))),
+    (F.JWT_TOO_LONG, token(more="x" * 1024), token(more="x" * 512)),
     (F.JWT_MALFORMED, GOOD + "=", GOOD),
     (F.JWT_MALFORMED, GOOD + ".x", GOOD),
     (F.JWT_MALFORMED, "é" + GOOD, GOOD),
