@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from chain.approving import Approving
 from chain.caller import Caller
 from chain.catalog import Catalogue
+from chain.certifying import Certifier
 from chain.custody import Custodian, Custody
 from chain.desk import Clock, Desk, Entropy, Presented
 from chain.handing import Handing
@@ -58,7 +59,7 @@ class Authority(Questions):
         clock: Clock,
         entropy: Entropy,
         audience: str,
-        signer: Signer | None = None,
+        signer: Signer | Certifier | None = None,
         ring: KeyRing | None = None,
         issuer: str = "",
         catalogue: Catalogue | None = None,
@@ -76,9 +77,9 @@ class Authority(Questions):
             verifier: anchors and rules.
             clock, entropy: the outside world.
             audience: this authority's own name as an enforcement point.
-            signer: the issuer's key; without it and without `ring` nothing can be issued here.
+            signer: the issuer's key, or what certifies such keys; without it and `ring` nothing can be issued here.
             ring: the issuer's keys instead, which come and go; owned as the store is.
-            issuer: URI, with `signer` or `ring`.
+            issuer: URI, with any of them.
             catalogue: what each tool is; empty means that all is `act`.
             settings: defaults to the verifier's profile and labels.
             steady: seconds that pass however the clock is set, so that a wrong one sets no used nonce free.

@@ -6,7 +6,7 @@ it can have signed has ended; one that is compromised does nothing from then on,
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal, Protocol, TypeAlias, get_args
 
 import msgspec
@@ -45,12 +45,14 @@ class Held(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
         state: where it stands.
         since: seconds, when it came to stand there.
         until: seconds; a key that is retiring verifies at least as long as this.
+        certificate: of a short-lived key (`chain.certificate`); empty where there is none.
     """
 
     jwk: Jwk
     state: State
     since: int
     until: int = 0
+    certificate: str = ""
 
     @property
     def key(self) -> PublicKey:
@@ -143,11 +145,19 @@ class Ring:
         return key_set(self.published)
 
 
-def key_set(keys: Iterable[PublicKey]) -> dict[str, list[dict[str, object]]]:
-    """Return keys as a JSON Web Key Set (RFC 7517 s5)."""
-    return {
-        "keys": [{**msgspec.to_builtins(key.jwk), "kid": key.thumbprint, "alg": key.alg, "use": "sig"} for key in keys]
-    }
+def key_set(keys: Iterable[PublicKey], shown: Mapping[str, str] | None = None) -> dict[str, list[dict[str, object]]]:
+    """Return keys as a JSON Web Key Set (RFC 7517 s5).
+
+    Args:
+        keys: the keys.
+        shown: thumbprint -> key certificate, of those that have one; it stands beside the key.
+    """
+    told: list[dict[str, object]] = []
+    for key in keys:
+        told.append({**msgspec.to_builtins(key.jwk), "kid": key.thumbprint, "alg": key.alg, "use": "sig"})
+        if shown and key.thumbprint in shown:
+            told[-1]["chain_certificate"] = shown[key.thumbprint]
+    return {"keys": told}
 
 
 class KeyRing(Protocol):

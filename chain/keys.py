@@ -60,7 +60,17 @@ class Keys:
         A key that was revoked by name is not in it, wherever it comes from: strangers would go on to trust it.
         """
         struck = self._desk.live.controls.struck
-        return key_set(key for key in self._signing.published if (KEY, key.thumbprint) not in struck)
+        signing = self._signing
+        told = (key for key in signing.published if (KEY, key.thumbprint) not in struck)
+        return key_set(told, {name: held.certificate for name, held in signing.ring.held.items() if held.certificate})
+
+    def renew(self) -> bool:
+        """Let the KMS certify another key where that is due, and tell whether it did; call it every few seconds.
+
+        Raises:
+            SignerError: the KMS is out of reach, or was revoked; until its window ends the present key signs on.
+        """
+        return self._signing.renew()
 
     def listed(self, caller: Caller) -> Listed:
         """Return where each key stands; without a ring, the one that signs, if there is one.
@@ -219,7 +229,9 @@ class Keys:
         return self._counted(done, (*warnings, *self._catch_up(ring)))
 
     def close(self) -> None:
-        """Let others have the ring."""
+        """Let others have the ring, and the KMS go."""
+        if self._signing.certifier is not None:
+            self._signing.certifier.close()
         if self._signing.keyring is not None:
             self._signing.keyring.close()
 

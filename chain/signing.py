@@ -12,12 +12,13 @@ from typing import TypeVar
 
 import msgspec
 
-from chain import records
+from chain import certifying, records
 from chain.anchor import TrustAnchor
-from chain.certificate import CertifiedSigner
+from chain.certificate import CertificateError, CertifiedSigner
+from chain.certifying import Certifier
 from chain.control import Named
 from chain.desk import Desk
-from chain.errors import ChainError, ConfigurationError, KeyRingError
+from chain.errors import ChainError, ConfigurationError, KeyRingError, SignerError
 from chain.key import PublicKey, Signer
 from chain.keyring import VERIFIES, Held, KeyRing, Ring, reconciled
 from chain.reason import Reason
@@ -40,11 +41,17 @@ class Signing:
     Attributes:
         ring: where each key stands; without a directory, the one key that signs.
         keyring: where the keys lie, or None.
+        certifier: the KMS that certifies the keys that sign, or None.
         found: what had to be settled at the start, one line each.
     """
 
     def __init__(
-        self, desk: Desk, verifier: Verifier, issuer: str, signer: Signer | None, keyring: KeyRing | None
+        self,
+        desk: Desk,
+        verifier: Verifier,
+        issuer: str,
+        signer: Signer | Certifier | None,
+        keyring: KeyRing | None,
     ) -> None:
         """Put keys in force; from here on the verifier's anchors are what configuration and ring say together.
 
@@ -52,12 +59,12 @@ class Signing:
             desk: decides and records.
             verifier: with the anchors that are configured.
             issuer: whose keys they are.
-            signer: the one key, where there is no ring.
+            signer: the one key, where there is no ring; or a KMS, which certifies short-lived ones from here on.
             keyring: where the keys lie.
 
         Raises:
-            ConfigurationError: two ways to hold keys, no anchor, a signer that none trusts, or a ring that cannot be
-                read or opened.
+            ConfigurationError: two ways to hold keys, no anchor, a signer that none trusts, a ring that cannot be
+                read or opened, or a KMS that certifies nothing.
         """
         if keyring is not None and signer is not None:
             raise ConfigurationError("the issuer's keys are held in two ways: in a ring, and by a signer of their own")
@@ -66,14 +73,22 @@ class Signing:
         if signer is not None and not verifier.trusts(_speaks(signer), issuer):
             raise ConfigurationError(f"no trust anchor lets the signer's key speak for `{issuer}`")
         self.keyring = keyring
-        self.ring = Ring(() if signer is None else (Held(signer.key.jwk, "active", 0),))
+        self.certifier = signer if isinstance(signer, Certifier) else None
+        single = None if isinstance(signer, Certifier) else signer
+        self.ring = Ring(() if single is None else (Held(single.key.jwk, "active", 0),))
         self.found: tuple[str, ...] = ()
+        self._desk = desk
         self._verifier = verifier
         self._issuer = issuer
-        self._signer = signer
+        self._signer = single
         self._configured = verifier.anchors
         if keyring is not None:
             self._settle(desk, keyring)
+        if self.certifier is not None:
+            try:
+                self._follow(self.certifier)
+            except (CertificateError, SignerError) as error:
+                raise ConfigurationError(f"no key is certified: {error.detail}") from None
 
     @property
     def possible(self) -> bool:
@@ -95,12 +110,25 @@ class Signing:
 
         Raises:
             KeyRingError: no key is active.
+            SignerError: the certified key may not sign any more, and the KMS has certified no other.
         """
         signer = self._signer
+        if isinstance(signer, CertifiedSigner) and not certifying.usable(signer.certificate, self._desk):
+            raise SignerError("the certified key may not sign any more, and the KMS has certified no other yet")
         if signer is None:
             detail = "no key of the issuer is active, so that nothing is signed; activate one"
             raise KeyRingError(detail, Reason.SIGNING_KEY_MISSING)
         return signer
+
+    def renew(self) -> bool:
+        """Let another certified key follow where that is due (`chain.keys.Keys.renew`)."""
+        signer, certifier, desk = self._signer, self.certifier, self._desk
+        if certifier is None or not isinstance(signer, CertifiedSigner):
+            return False
+        if not certifying.due(signer.certificate, certifier.window, desk):
+            return False
+        self._follow(certifier)
+        return True
 
     def take(self, ring: Ring, opened: Signer | None = None) -> None:
         """Trust and sign by a ring from now on (writer only).
@@ -138,6 +166,22 @@ class Signing:
         writing.stand(writing.live.controls.strike("key", name, revision))
         return revision
 
+    def _follow(self, certifier: Certifier) -> None:
+        """Have a key certified and recorded, and then sign with it: it is in the ledger before its first root is."""
+        fresh = certifying.fresh(certifier, self._issuer, self._desk)
+        found = fresh.certificate
+        ring = certifying.ring(found, certifying.kept(self._desk, certifier))
+        cause = f"certified by {found.certifier.thumbprint} until {found.until}"
+
+        def compose(writing: Writing) -> bytes | ChainError:
+            held = ring.held[found.key.thumbprint]
+            revision = writing.record("key_changed", records.key_changed(held, None, cause, CONFIGURATION))
+            writing.stand(certifying.row(found, revision))
+            return b'""'
+
+        self._desk.change(compose, None, str, urgent=True).result()
+        self.ring, self._signer = ring, fresh
+
     def _settle(self, desk: Desk, keyring: KeyRing) -> None:
         index = keyring.load()
         ledger = Ring(msgspec.json.decode(row.body, type=Held) for row in desk.store.standing(KEY))
@@ -163,8 +207,10 @@ class Signing:
         self.take(ring, opened)
 
 
-def _speaks(signer: Signer) -> PublicKey:
-    """Return the key that has to be an anchor: a signer's own, or the one that certified it."""
+def _speaks(signer: Signer | Certifier) -> PublicKey:
+    """Return the key that has to be an anchor: the KMS's, the one that certified a signer, or the signer's own."""
+    if isinstance(signer, Certifier):
+        return signer.signer.key
     return signer.certificate.certifier if isinstance(signer, CertifiedSigner) else signer.key
 
 

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from chain import bundles
 from chain.authority import Authority
 from chain.catalog import Catalogue
+from chain.certifying import Certifier
 from chain.custody import Custodian
-from chain.errors import ChainError
+from chain.errors import ChainError, ConfigurationError
 from chain.identity import custody, keyring, passphrase, sealed
 from chain.key import Signer
 from chain.ledger import Store
 from chain.policyload import prepare
 from chain.service.compose import compose
 from chain.service.settings import ServeSettings
+from chain.service.tables import Pkcs11Settings
 from chain.store.memory import MemoryStore
 from chain.store.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from chain.identity.pkcs11 import Pkcs11Signer
 
 
 def authority(settings: ServeSettings) -> Authority:
@@ -27,10 +35,12 @@ def authority(settings: ServeSettings) -> Authority:
         ConfigurationError: the settings are unsafe, or a file cannot be read.
         LedgerLockedError: another process owns the ledger.
     """
-    signer, custodian = _signer(settings), _custodian(settings)
-    store = _store(settings)
-    opened: list[Callable[[], None]] = [store.close]
+    signer = _signer(settings)
+    opened: list[Callable[[], None]] = [signer.close] if isinstance(signer, Certifier) else []
     try:
+        custodian = _custodian(settings)
+        store = _store(settings)
+        opened.append(store.close)
         ring = _ring(settings)
         if ring is not None:
             opened.append(ring.close)
@@ -78,7 +88,10 @@ def _ring(settings: ServeSettings) -> keyring.Directory | None:
     return keyring.Directory(settings.key_ring, lambda: passphrase.need(settings.passphrase_file))
 
 
-def _signer(settings: ServeSettings) -> Signer | None:
+def _signer(settings: ServeSettings) -> Signer | Certifier | None:
+    if settings.issuer_pkcs11 is not None:
+        found = pkcs11_signer(settings.issuer_pkcs11)
+        return Certifier(found, settings.certified_for, found.close)
     if settings.issuer_key is None:
         return None
     return sealed.load(settings.issuer_key, lambda: passphrase.need(settings.passphrase_file))
@@ -89,6 +102,34 @@ def _custodian(settings: ServeSettings) -> Custodian | None:
     if settings.custody is None:
         return None
     return custody.open_folder(settings.custody, passphrase.need(settings.passphrase_file))
+
+
+def pkcs11_signer(told: Pkcs11Settings) -> Pkcs11Signer:
+    """Return what signs with a key in an HSM.
+
+    Raises:
+        ConfigurationError: the extra is not installed, or as `Pkcs11Signer`.
+    """
+    module = hsm()
+    key_id = None if told.key_id is None else bytes.fromhex(told.key_id)
+    found: Pkcs11Signer = module.Pkcs11Signer(
+        module.Place(told.module, told.token_label, told.pin_file, told.key_label, key_id)
+    )
+    return found
+
+
+def hsm() -> ModuleType:
+    """Return `chain.identity.pkcs11`.
+
+    Raises:
+        ConfigurationError: the extra is not installed.
+    """
+    try:
+        return import_module("chain.identity.pkcs11")
+    except ImportError:
+        raise ConfigurationError(
+            "a key in an HSM needs the extra `pkcs11`: pip install 'chain-authz[pkcs11]'"
+        ) from None
 
 
 def _store(settings: ServeSettings) -> Store:

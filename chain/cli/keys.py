@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from chain.cli.custody import custody
+from chain.cli.hsm import hsm
 from chain.cli.output import json_option, pairs, print_json
 from chain.cli.passing import ask, passphrase_option, signer
 from chain.cli.ring import ring
@@ -24,6 +25,7 @@ def keys() -> None:
 
 keys.add_command(custody)
 keys.add_command(ring)
+keys.add_command(hsm)
 
 
 @keys.command()

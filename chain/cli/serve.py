@@ -18,6 +18,7 @@ from chain.cli.http import beside
 from chain.cli.identities import people_of, source_of
 from chain.cli.output import json_option, print_json
 from chain.identity.material import Source
+from chain.identity.renewal import Renewal
 from chain.identity.tls import Channels
 from chain.service.calllog import CallLog
 from chain.service.server import ChainServer
@@ -53,6 +54,8 @@ def serve(arguments: tuple[str, ...], *, as_json: bool) -> None:  # noqa: ARG001
             opened.callback(people.close)
         for said in held.keys.found:
             log.event("key ring", "warning", said=said)
+        if settings.issuer_pkcs11 is not None:
+            opened.callback(Renewal(held.keys.renew, lambda said: log.event("issuer key", "warning", said=said)).close)
         if configured is not None:  # the ledger's own word counts; an operator changes it with `chain policy activate`
             log.event("policy of the ledger kept", "warning", active=held.policies.digest, configured=configured)
         server = ChainServer(held, settings, workloads=workloads, people=people, beside=beside(settings, held))

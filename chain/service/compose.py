@@ -21,6 +21,7 @@ from chain.anchor import Ceiling, TrustAnchor
 from chain.authority import Authority
 from chain.caller import Caller, Role
 from chain.catalog import Catalogue
+from chain.certifying import Certifier
 from chain.containment import Profile
 from chain.custody import Custodian, Custody
 from chain.desk import Clock, Entropy
@@ -58,7 +59,7 @@ def compose(  # noqa: PLR0913 - everything from outside comes in here, by name
     settings: ServeSettings,
     store: Store,
     *,
-    signer: Signer | None = None,
+    signer: Signer | Certifier | None = None,
     ring: KeyRing | None = None,
     custodian: Custodian | None = None,
     policy: Mapping[str, str] | None = None,
@@ -71,7 +72,7 @@ def compose(  # noqa: PLR0913 - everything from outside comes in here, by name
     Args:
         settings: what the server was told.
         store: its ledger; the authority owns it from here on.
-        signer: the issuer's key.
+        signer: the issuer's key; or a KMS that certifies such keys, and is trusted for `issuer` alone.
         ring: the issuer's keys instead; the authority owns it as it does the store.
         custodian: keeps the keys of agents that hold none.
         policy: files of the bundle to begin with, where the ledger says nothing of a policy.
@@ -82,7 +83,10 @@ def compose(  # noqa: PLR0913 - everything from outside comes in here, by name
         ConfigurationError: the settings are unsafe, or a file of theirs cannot be used.
     """
     require_safe(settings)
-    verifier = Verifier(map(anchor_of, settings.anchors), Rules(Profile(settings.profile), settings.labels))
+    anchors = [anchor_of(anchor) for anchor in settings.anchors]
+    if isinstance(signer, Certifier) and not any(each.certifies and each.key == signer.signer.key for each in anchors):
+        anchors.append(TrustAnchor(signer.signer.key, settings.issuer, certifies=True))
+    verifier = Verifier(anchors, Rules(Profile(settings.profile), settings.labels))
     authority = Authority(
         store,
         verifier,
@@ -217,6 +221,7 @@ def anchor_of(anchor: AnchorSettings) -> TrustAnchor:
         _key(anchor.jwk, anchor.jwk_file, "trust anchor"),
         anchor.iss,
         Ceiling(ceiling.tools, ceiling.classes, ceiling.classification, ceiling.subjects, ceiling.lifetime),
+        anchor.certifies,
     )
 
 

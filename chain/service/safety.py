@@ -192,11 +192,13 @@ def _loopback(host: str) -> bool:
 
 
 def _trust(settings: ServeSettings) -> Iterator[str]:
-    if not settings.anchors and settings.key_ring is None:
+    if not settings.anchors and settings.key_ring is None and settings.issuer_pkcs11 is None:
         yield "no trust anchor: every chain would be refused"
     for number, anchor in enumerate(settings.anchors):
         if (anchor.jwk is None) == (anchor.jwk_file is None):
             yield f"anchor {number} needs `jwk` or `jwk_file`"
+        if anchor.certifies and anchor.iss is None:
+            yield f"anchor {number} certifies keys and names no `iss` that they may speak for"
     for number, agent in enumerate(settings.agents):
         if (agent.jwk is not None) + (agent.jwk_file is not None) + agent.svid + agent.custody != 1:
             yield f"agent {number} needs one of `jwk`, `jwk_file`, `svid` and `custody`"
@@ -209,13 +211,17 @@ def _trust(settings: ServeSettings) -> Iterator[str]:
 
 
 def _issuer(settings: ServeSettings) -> Iterator[str]:
-    keyless = settings.issuer_key is None and settings.key_ring is None
-    if (settings.issuer is None) != keyless:
-        yield "`issuer` and `issuer_key` go together, or `issuer` and `key_ring`"
-    if settings.issuer_key is not None and settings.key_ring is not None:
-        yield "`issuer_key` and `key_ring` are two ways to hold the issuer's key; give one of them"
-    if settings.passphrase_file is not None and keyless and settings.custody is None:
+    ways = {"issuer_key": settings.issuer_key, "key_ring": settings.key_ring, "issuer_pkcs11": settings.issuer_pkcs11}
+    held = [f"`{name}`" for name, way in ways.items() if way is not None]
+    if (settings.issuer is None) == bool(held):
+        yield "`issuer` and `issuer_key` go together, or `issuer` and `key_ring` or `issuer_pkcs11`"
+    if len(held) > 1:
+        yield f"{' and '.join(held)} are {len(held)} ways to hold the issuer's key; give one of them"
+    if settings.passphrase_file is not None and not (settings.issuer_key or settings.key_ring or settings.custody):
         yield "`passphrase_file` is given, and there is no key that it could open"
+    hsm = settings.issuer_pkcs11
+    if hsm is not None and hsm.key_label is None and hsm.key_id is None:
+        yield "`issuer_pkcs11` names no key: it needs `key_label` or `key_id`"
 
 
 def _signals(settings: ServeSettings) -> Iterator[str]:
@@ -278,6 +284,8 @@ def _files(settings: ServeSettings) -> Iterator[str]:
         yield from _private(settings.passphrase_file, "passphrase file")
     if settings.custody is not None and settings.custody.exists():
         yield from _private(settings.custody, "custody directory")
+    if settings.issuer_pkcs11 is not None:
+        yield from _private(settings.issuer_pkcs11.pin_file, "PIN file")
     for plain in (settings.tls_cert, settings.catalogue):
         if plain is not None and not plain.is_file():
             yield f"no file `{plain}`"

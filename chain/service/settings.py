@@ -24,6 +24,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from chain.certificate import MAX_WINDOW, WINDOW
 from chain.errors import ConfigurationError
 from chain.grant import LABELS
 from chain.service.manual import manual
@@ -34,6 +35,7 @@ from chain.service.tables import (
     IdentitySettings,
     LifetimeSettings,
     PaceSettings,
+    Pkcs11Settings,
     SignalSettings,
     Text,
 )
@@ -75,6 +77,10 @@ class ServeSettings(BaseSettings):
     issuer: Text | None = Field(None, description="URI of the issuer of the roots that are made here")
     issuer_key: Path | None = Field(None, description="file with the issuer's private JWK, plain or sealed, mode 0600")
     key_ring: Path | None = Field(None, description="directory of the issuer's keys, instead of `issuer_key`")
+    issuer_pkcs11: Pkcs11Settings | None = Field(None, description="the issuer's key in an HSM, instead; extra pkcs11")
+    certified_for: int = Field(
+        WINDOW, ge=600, le=MAX_WINDOW, description="seconds for which an HSM certifies a key that signs in its place"
+    )
     custody: Path | None = Field(
         None, description="directory of the agents' keys that are kept here, sealed; made with mode 0700"
     )

@@ -48,10 +48,23 @@ class CeilingSettings(Strict):
 
 
 class AnchorSettings(Keyed):
-    """A key that roots may be signed with."""
+    """A key that roots may be signed with, or one that certifies such keys."""
 
     iss: Text | None = Field(None, description="the only issuer it may speak for; absent: any")
     ceiling: CeilingSettings = Field(CeilingSettings(), description="what its roots may ask for")
+    certifies: bool = Field(default=False, description="it certifies keys that sign roots, and signs none; needs `iss`")
+
+
+class Pkcs11Settings(Strict):
+    """A key in a PKCS#11 token, which certifies the short-lived keys that sign."""
+
+    module: Path = Field(description="the vendor's shared library, an absolute path")
+    token_label: Text = Field(description="label of the token")
+    pin_file: Path = Field(description="file with the user's PIN, mode 0600")
+    key_label: Text | None = Field(None, description="label of the key")
+    key_id: Annotated[str, Field(pattern=r"^([0-9a-f]{2}){1,64}$")] | None = Field(
+        None, description="id of the key, hexadecimal; beside its label or instead of it"
+    )
 
 
 class CredentialSettings(Strict):

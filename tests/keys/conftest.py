@@ -10,6 +10,8 @@ import pytest
 if TYPE_CHECKING:
     from tests.keys.softhsm import SoftToken
 
+PIN = "sentinel-pin-4d1f8a"
+
 
 @pytest.fixture(scope="session")
 def token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SoftToken]:

@@ -13,9 +13,9 @@ import pkcs11
 from pkcs11 import Attribute, KeyType, Mechanism
 
 from chain.identity.pkcs11 import P256, Place
+from tests.keys.conftest import PIN
 
 MODULES = ("/usr/lib/softhsm/libsofthsm2.so", "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so")
-PIN = "sentinel-pin-4d1f8a"
 
 
 def module() -> Path | None:

@@ -19,7 +19,7 @@ from chain.errors import ConfigurationError, SignerError  # noqa: E402
 from chain.identity.pkcs11 import PinError, Pkcs11Signer, Place, _login, _module, generate  # noqa: E402
 from chain.key import Algorithm, KeySigner, Signer  # noqa: E402
 from chain.reason import Reason  # noqa: E402
-from tests.keys.softhsm import PIN  # noqa: E402
+from tests.keys.conftest import PIN  # noqa: E402
 
 if TYPE_CHECKING:
     from tests.keys.softhsm import SoftToken

@@ -231,7 +231,7 @@ def test_a_key_is_held_in_one_way(folder: Path) -> None:
     name = add(folder)
     keyring.change(folder, lambda ring: ring.become(name, "active", NOW))
     keyfile.save(folder.parent / "k", keyfile.generate())
-    with pytest.raises(ConfigurationError, match="two ways to hold"):
+    with pytest.raises(ConfigurationError, match="2 ways to hold"):
         authority(settings(folder, issuer_key=folder.parent / "k"))
     with pytest.raises(ConfigurationError, match="go together"):
         authority(settings(folder, issuer=None, anchors=[{"jwk": json.loads(KEYS[0].to_json()), "iss": "x:y"}]))
