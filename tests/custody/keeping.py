@@ -87,7 +87,7 @@ class Keeping(World):
         return [decode(data).body for data, _ in self.store.records(kind=kind)]
 
 
-def order(grant: Json | None = None, **changed: Any) -> Delegate:
+def order(terms: Json | None = None, **changed: Any) -> Delegate:
     """What is ordered for Bob, who holds his own key."""
-    given = {"holder": BOB.key, "grant": mint.grant(grant or NARROW), "lifetime": 300}
+    given = {"holder": BOB.key, "grant": mint.grant(terms or NARROW), "lifetime": 300}
     return Delegate(**{**given, **changed})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import shutil
 import stat
@@ -12,10 +13,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
+from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_encrypt as encrypt
 
-from chain.base64url import b64decode
+from chain.base64url import b64decode, b64encode
 from chain.cli import main
 from chain.errors import ConfigurationError, ResourceExhaustedError, StoreError
 from chain.identity import custody, custodyfile, keyfile
@@ -24,6 +27,7 @@ from chain.identity.keyfile import PrivateJwk
 from chain.identity.sealed import MAX_MEMORY, MIN_MEMORY, MIN_OPS, Cost
 from chain.principal import Principal
 from chain.store.sqlite import SqliteStore
+from chain.view import Enrolled
 from tests.custody.keeping import ANN, BEN, CHEAP, PASSPHRASE, Drawer, Keeping, opened, order
 
 DATA = bytes(range(32))
@@ -248,6 +252,32 @@ def test_a_disk_that_takes_no_key_is_told_of_without_its_path(folder: Path, monk
     assert held.make(ANN.id).key == opened(folder).keys[ANN.id]
 
 
+def test_what_was_enrolled_meanwhile_is_not_enrolled_again() -> None:
+    world = Keeping()
+    before = world.store.head
+    late = Principal(id="spiffe://example.org/kept/late", owner="team")
+    custody = world.authority.custody
+    first, second = (custody._enrolling(world.ann, late) for _ in range(2))  # both asked before either was written
+    change = world.authority._desk.change
+    assert change(first, None, Enrolled).result().revision == before + 1
+    assert change(second, None, Enrolled).result().principal == late.id
+    assert world.store.head == before + 1
+
+
+def test_a_file_that_holds_another_key_than_it_names_is_refused() -> None:
+    """Who has the data key can seal anything; and still the public half that is listed is that of the private one."""
+    made, other = keyfile.generate(), keyfile.generate()
+    lying = PrivateJwk(kty="OKP", crv="Ed25519", x=other.x, d=made.d)
+    for private, said in ((lying, "changed"), (made, "")):
+        nonce = bytes(24)
+        named = custodyfile.Kept(1, ANN.id, "xchacha20-poly1305", b64encode(nonce), other.signer().key.jwk)
+        box = encrypt(msgspec.json.encode(private), custodyfile._header(named), nonce, DATA)
+        data = custodyfile._spelled(msgspec.structs.replace(named, box=b64encode(box)))
+        with pytest.raises(ValueError, match=said or "another key than it names"):
+            custodyfile.take(data, DATA)
+    assert custodyfile.take(custodyfile.keep(ANN.id, made, DATA), DATA)[1].key == made.signer().key
+
+
 def test_there_may_be_no_more_than_so_many(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(custody, "MAX_KEYS", 2)
     held = opened(folder)
@@ -337,6 +367,9 @@ def test_an_operator_lists_the_public_halves(folder: Path, tmp_path: Path) -> No
     assert listed.exit_code == 0, listed.output
     for told in (ANN.id, made.thumbprint, made.jwk.x, path_of(folder, ANN.id).name):
         assert told in listed.output
+    told = chain("keys", "custody", "list", folder, "--passphrase-file", secret, "--json")
+    (key,) = json.loads(told.output)["keys"]
+    assert (key["agent"], key["jwk"]["x"], key["thumbprint"]) == (ANN.id, made.jwk.x, made.thumbprint)
     secret.write_bytes(b"another passphrase")
     assert chain("keys", "custody", "list", folder, "--passphrase-file", secret).exit_code == 2
     missing = chain("keys", "custody", "list", tmp_path / "none", "--passphrase-file", secret)

@@ -421,6 +421,27 @@ async def test_an_agent_without_a_key_works_from_the_command_line(served: Served
     await asyncio.to_thread(work)
 
 
+def test_a_reply_without_what_was_ordered_is_no_child() -> None:
+    stands = pb.Delegation(digest=b"d" * 32, holder="h")
+    for reply, ordered, error in (
+        (pb.DelegateResponse(delegation=stands), order(), ValueError),
+        (pb.DelegateResponse(token=b"a.b.c"), order(), DeniedError),
+        (pb.DelegateResponse(denial={}, token=b"a.b.c"), "a.b.c", DeniedError),
+    ):
+        with pytest.raises(error):
+            convert.delegated_from(reply, ordered)
+    assert convert.delegated_from(pb.DelegateResponse(delegation=stands, token=b"a.b.c"), order()).token == "a.b.c"
+    assert convert.delegated_from(pb.DelegateResponse(delegation=stands), "x.y.z").token == "x.y.z"
+
+
+@pytest.mark.parametrize("audience", [None, PEP, (PEP, "https://else.example")])
+@pytest.mark.parametrize("depth", [None, 0, 3])
+def test_an_order_is_the_same_on_the_other_side(audience: Any, depth: int | None) -> None:
+    sent = order(max_depth=depth, audience=audience)
+    message = pb.DelegateRequest.FromString(convert.delegate_to(["a"], sent, None, "k").SerializeToString())
+    assert convert.delegate_from(message) == convert.Handing(("a",), sent, None, channel=False)
+
+
 def test_a_session_without_a_key_needs_a_channel_that_proves_it() -> None:
     tokens = [mint.token.sign(mint.root_claims(GRANT, BOB.key, issuer="i", jti="j", now=0, lifetime=9), ALICE)]
     with pytest.raises(ChainError, match="the channel has to prove"):
