@@ -205,6 +205,23 @@ def test_who_waits_when_it_is_closed_waits_no_more() -> None:
 WEB = Web()
 
 
+def test_who_waits_for_the_next_reading_waits_no_more_either() -> None:
+    script = Scripted("a")
+    keys = script.keys()
+    await_(keys)
+    script.passed += PAUSE
+    script.free.clear()
+    running = keys.coming()
+    eventually(lambda: script.times == 3)
+    script.passed += PAUSE
+    coming = keys.coming()
+    assert coming is not None
+    assert coming is not running
+    keys.close()
+    coming.result(20)
+    script.free.set()
+
+
 def read(provider: Provider, uri: str | None = None, web: Web = WEB) -> Reading:
     return from_web(provider.issuer, uri, web)()
 
