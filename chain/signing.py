@@ -70,7 +70,7 @@ class Signing:
             raise ConfigurationError("the issuer's keys are held in two ways: in a ring, and by a signer of their own")
         if keyring is None and not verifier.anchors:
             raise ConfigurationError("no trust anchor: every chain would be refused")
-        if signer is not None and not verifier.trusts(_speaks(signer), issuer):
+        if signer is not None and not _trusted(signer, verifier, issuer):
             raise ConfigurationError(f"no trust anchor lets the signer's key speak for `{issuer}`")
         self.keyring = keyring
         self.certifier = signer if isinstance(signer, Certifier) else None
@@ -207,11 +207,13 @@ class Signing:
         self.take(ring, opened)
 
 
-def _speaks(signer: Signer | Certifier) -> PublicKey:
-    """Return the key that has to be an anchor: the KMS's, the one that certified a signer, or the signer's own."""
+def _trusted(signer: Signer | Certifier, verifier: Verifier, issuer: str) -> bool:
+    """Tell whether an anchor trusts the key that has to be one: the signer's own, or the KMS's that certifies it."""
     if isinstance(signer, Certifier):
-        return signer.signer.key
-    return signer.certificate.certifier if isinstance(signer, CertifiedSigner) else signer.key
+        return verifier.trusts(signer.signer.key, issuer, certifies=True)
+    if isinstance(signer, CertifiedSigner):
+        return verifier.trusts(signer.certificate.certifier, issuer, certifies=True)
+    return verifier.trusts(signer.key, issuer)
 
 
 def _differences(index: Ring, ledger: Ring, ring: Ring, configured: Iterable[TrustAnchor]) -> Iterator[str]:

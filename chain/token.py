@@ -130,9 +130,9 @@ class Verifier:
         """Return the tokens and chain whose leaf has this digest, if they are remembered."""
         return self._trust.known.get(digest)
 
-    def trusts(self, key: PublicKey, issuer: str) -> bool:
-        """Tell whether an anchor lets this key speak for this issuer, in roots or by certifying keys that do."""
-        return self._trust.trusts(key, issuer)
+    def trusts(self, key: PublicKey, issuer: str, *, certifies: bool = False) -> bool:
+        """Tell whether an anchor lets this key speak for this issuer: in roots, or by certifying keys that do."""
+        return self._trust.trusts(key, issuer, certifies=certifies)
 
     def _extend(
         self, trust: Trust, presented: tuple[str, ...], parent: Chain | None, digests: list[bytes]

@@ -67,10 +67,11 @@ class Trust:
         key = self._tried(frame)
         return key, self._by_key[key]
 
-    def trusts(self, key: PublicKey, issuer: str) -> bool:
-        """Tell whether an anchor lets this key speak for this issuer, in roots or by certifying keys that do."""
-        signs = any(anchor.issuer in (None, issuer) for anchor in self._by_key.get(key, ()))
-        return signs or any((anchor.key, anchor.issuer) == (key, issuer) for anchor in self._certifying)
+    def trusts(self, key: PublicKey, issuer: str, *, certifies: bool = False) -> bool:
+        """Tell whether an anchor lets this key speak for this issuer: in roots, or by certifying keys that do."""
+        if certifies:
+            return any((anchor.key, anchor.issuer) == (key, issuer) for anchor in self._certifying)
+        return any(anchor.issuer in (None, issuer) for anchor in self._by_key.get(key, ()))
 
     def behind(self, root: Delegation) -> list[TrustAnchor]:
         """Return the anchors that the signer of a verified root is trusted under."""

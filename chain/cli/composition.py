@@ -14,7 +14,7 @@ from chain.catalog import Catalogue
 from chain.certifying import Certifier
 from chain.custody import Custodian
 from chain.errors import ChainError, ConfigurationError
-from chain.identity import custody, keyring, passphrase, sealed
+from chain.identity import custody, keyring, passphrase, sealed, vault
 from chain.key import Signer
 from chain.ledger import Store
 from chain.policyload import prepare
@@ -92,6 +92,9 @@ def _signer(settings: ServeSettings) -> Signer | Certifier | None:
     if settings.issuer_pkcs11 is not None:
         found = pkcs11_signer(settings.issuer_pkcs11)
         return Certifier(found, settings.certified_for, found.close)
+    if (kms := settings.issuer_vault) is not None:
+        place = vault.Place(kms.address, kms.key, kms.token_file, kms.mount, kms.namespace, kms.ca_file)
+        return Certifier(vault.VaultSigner(place), settings.certified_for)
     if settings.issuer_key is None:
         return None
     return sealed.load(settings.issuer_key, lambda: passphrase.need(settings.passphrase_file))

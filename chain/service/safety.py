@@ -192,7 +192,7 @@ def _loopback(host: str) -> bool:
 
 
 def _trust(settings: ServeSettings) -> Iterator[str]:
-    if not settings.anchors and settings.key_ring is None and settings.issuer_pkcs11 is None:
+    if not settings.anchors and not set(_ways(settings)) - {"issuer_key"}:
         yield "no trust anchor: every chain would be refused"
     for number, anchor in enumerate(settings.anchors):
         if (anchor.jwk is None) == (anchor.jwk_file is None):
@@ -210,13 +210,19 @@ def _trust(settings: ServeSettings) -> Iterator[str]:
         yield "`default_lifetime` is above `max_lifetime`"
 
 
+def _ways(settings: ServeSettings) -> list[str]:
+    """Return the settings by which the issuer's key is held; all but `issuer_key` are trusted without an anchor."""
+    names = ("issuer_key", "key_ring", "issuer_pkcs11", "issuer_vault")
+    return [name for name in names if getattr(settings, name) is not None]
+
+
 def _issuer(settings: ServeSettings) -> Iterator[str]:
-    ways = {"issuer_key": settings.issuer_key, "key_ring": settings.key_ring, "issuer_pkcs11": settings.issuer_pkcs11}
-    held = [f"`{name}`" for name, way in ways.items() if way is not None]
+    held = _ways(settings)
     if (settings.issuer is None) == bool(held):
-        yield "`issuer` and `issuer_key` go together, or `issuer` and `key_ring` or `issuer_pkcs11`"
+        yield "`issuer` and `issuer_key` go together, or `issuer` and `key_ring`, `issuer_pkcs11` or `issuer_vault`"
     if len(held) > 1:
-        yield f"{' and '.join(held)} are {len(held)} ways to hold the issuer's key; give one of them"
+        named = " and ".join(f"`{name}`" for name in held)
+        yield f"{named} are {len(held)} ways to hold the issuer's key; give one of them"
     if settings.passphrase_file is not None and not (settings.issuer_key or settings.key_ring or settings.custody):
         yield "`passphrase_file` is given, and there is no key that it could open"
     hsm = settings.issuer_pkcs11
@@ -286,6 +292,8 @@ def _files(settings: ServeSettings) -> Iterator[str]:
         yield from _private(settings.custody, "custody directory")
     if settings.issuer_pkcs11 is not None:
         yield from _private(settings.issuer_pkcs11.pin_file, "PIN file")
+    if settings.issuer_vault is not None:
+        yield from _private(settings.issuer_vault.token_file, "Vault token file")
     for plain in (settings.tls_cert, settings.catalogue):
         if plain is not None and not plain.is_file():
             yield f"no file `{plain}`"

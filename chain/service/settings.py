@@ -38,6 +38,7 @@ from chain.service.tables import (
     Pkcs11Settings,
     SignalSettings,
     Text,
+    VaultSettings,
 )
 from chain.state import DEFAULT_LIFETIME, MAX_LIFETIME, MUST_NAME, MustName
 
@@ -78,8 +79,9 @@ class ServeSettings(BaseSettings):
     issuer_key: Path | None = Field(None, description="file with the issuer's private JWK, plain or sealed, mode 0600")
     key_ring: Path | None = Field(None, description="directory of the issuer's keys, instead of `issuer_key`")
     issuer_pkcs11: Pkcs11Settings | None = Field(None, description="the issuer's key in an HSM, instead; extra pkcs11")
+    issuer_vault: VaultSettings | None = Field(None, description="the issuer's key in Vault or OpenBao, instead")
     certified_for: int = Field(
-        WINDOW, ge=600, le=MAX_WINDOW, description="seconds for which an HSM certifies a key that signs in its place"
+        WINDOW, ge=600, le=MAX_WINDOW, description="seconds for which an HSM or Vault certifies a key that signs"
     )
     custody: Path | None = Field(
         None, description="directory of the agents' keys that are kept here, sealed; made with mode 0700"

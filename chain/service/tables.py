@@ -67,6 +67,19 @@ class Pkcs11Settings(Strict):
     )
 
 
+class VaultSettings(Strict):
+    """A key in the transit engine of Vault or OpenBao, which certifies the short-lived keys that sign."""
+
+    address: Text = Field(description="https://host:port; plain http to this machine alone")
+    key: Text = Field(description="name of the key")
+    token_file: Path = Field(description="file with a token that may read the key and sign with it, mode 0600")
+    mount: Text = Field("transit", description="path of the engine")
+    namespace: str = Field("", description="namespace of the engine; empty: none")
+    ca_file: Path | None = Field(
+        None, description="PEM file of the authorities of its certificate; absent: the system's"
+    )
+
+
 class CredentialSettings(Strict):
     """One bearer secret, by its SHA-256."""
 

@@ -20,7 +20,7 @@ from chain.certificate import (
     CertifiedSigner,
 )
 from chain.control import Named
-from chain.errors import InvalidRequestError, InvalidTokenError
+from chain.errors import ConfigurationError, InvalidRequestError, InvalidTokenError
 from chain.judge import Judge
 from chain.key import Signer
 from chain.order import Issue, Revoke
@@ -244,9 +244,17 @@ def test_an_anchor_that_certifies_is_bound_to_its_issuer() -> None:
         TrustAnchor(KMS.key, certifies=True)
     with pytest.raises(ValueError, match="no certificate of its own"):
         TrustAnchor(SHORT.key, ISSUER, certifies=True, certificate=certified().certificate)
-    assert verifier().trusts(KMS.key, ISSUER)
-    assert not verifier().trusts(KMS.key, "https://b.example")
-    assert not verifier().trusts(SHORT.key, ISSUER)
+    assert verifier().trusts(KMS.key, ISSUER, certifies=True)
+    assert not verifier().trusts(KMS.key, "https://b.example", certifies=True)
+    assert not verifier().trusts(SHORT.key, ISSUER, certifies=True)
+
+
+def test_a_server_does_not_sign_roots_with_what_only_certifies() -> None:
+    for anchor, signer in ((certifying(), KMS), (TrustAnchor(KMS.key, ISSUER), certified())):
+        with pytest.raises(ConfigurationError, match="no trust anchor lets"):
+            World(verifier=verifier(anchor), signer=signer)
+    World(verifier=verifier(TrustAnchor(KMS.key, ISSUER)), signer=KMS)
+    World(verifier=verifier(certifying()), signer=certified())
 
 
 def test_roots_of_a_removed_certifier_are_no_chain_any_more() -> None:
