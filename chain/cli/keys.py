@@ -16,6 +16,7 @@ from chain.cli.passing import ask, passphrase_option, signer
 from chain.cli.ring import ring
 from chain.identity import keyfile, sealed
 from chain.key import KeySigner
+from chain.privatekey import PrivateJwk
 
 
 @click.group()
@@ -58,7 +59,7 @@ def show(file: Path, passphrase_file: Path | None, *, as_json: bool) -> None:
     _print(file, signer(file, passphrase_file), as_json=as_json)
 
 
-def _seal(file: Path, private: keyfile.PrivateJwk, passphrase_file: Path | None, *, as_json: bool) -> None:
+def _seal(file: Path, private: PrivateJwk, passphrase_file: Path | None, *, as_json: bool) -> None:
     made = sealed.seal(private, ask(passphrase_file, confirm=True))
     sealed.save(file, made)
     _print(file, private.signer(), as_json=as_json)

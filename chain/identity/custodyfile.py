@@ -23,9 +23,9 @@ from nacl.exceptions import CryptoError
 from nacl.pwhash import argon2id
 
 from chain.base64url import b64decode, b64encode
-from chain.identity.keyfile import PrivateJwk
 from chain.identity.sealed import Cost, derive, require_passphrase
 from chain.key import Jwk, KeySigner, PublicKey
+from chain.privatekey import PrivateJwk
 
 
 class DataKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

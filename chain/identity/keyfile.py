@@ -10,56 +10,20 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric import ec
-from msgspec import UNSET, UnsetType
 
-from chain import jcs
-from chain.base64url import b64decode, b64encode
+from chain import privatekey
+from chain.base64url import b64encode
 from chain.errors import ConfigurationError
-from chain.key import Algorithm, Jwk, KeySigner, PublicKey
+from chain.key import Algorithm, KeySigner
+from chain.privatekey import PrivateJwk, p256
 
 MAX_FILE = 16 * 1024
 """Bytes of a key file: a private JWK has about 200, and a wrong path may name anything."""
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-
-
-class PrivateJwk(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """A private key as it stands in a file. Its text form never shows `d`."""
-
-    kty: Literal["OKP", "EC"]
-    crv: Literal["Ed25519", "P-256"]
-    x: str
-    d: str
-    y: str | UnsetType = UNSET
-    kid: str | UnsetType = UNSET
-    alg: str | UnsetType = UNSET
-    use: str | UnsetType = UNSET
-
-    def __repr__(self) -> str:
-        return f"PrivateJwk({self.crv}, x={self.x!r})"
-
-    def signer(self) -> KeySigner:
-        """Return what signs with this key.
-
-        Raises:
-            ValueError: a member does not fit the others; the message holds none of them.
-        """
-        public = PublicKey.from_jwk(Jwk(self.kty, self.crv, self.x, self.y, self.kid, self.alg, self.use))
-        secret = b64decode(self.d.encode())
-        if len(secret) != 32:
-            raise ValueError("`d` is not 32 bytes")
-        signer = KeySigner.from_seed(secret) if public.alg == "EdDSA" else KeySigner(_p256(secret))
-        if signer.key != public:
-            raise ValueError("`d` is another key's than `x`")
-        return signer
-
-
-_decode = msgspec.json.Decoder(PrivateJwk).decode
 
 
 def generate(algorithm: Algorithm = "EdDSA", entropy: Callable[[int], bytes] = os.urandom) -> PrivateJwk:
@@ -75,7 +39,7 @@ def generate(algorithm: Algorithm = "EdDSA", entropy: Callable[[int], bytes] = o
         return PrivateJwk(kty="OKP", crv="Ed25519", x=public.x, d=b64encode(secret))
     while not 0 < int.from_bytes(secret, "big") < _P256_ORDER:  # FIPS 186-5 A.2.2, testing candidates
         secret = entropy(32)
-    public = KeySigner(_p256(secret)).key.jwk
+    public = KeySigner(p256(secret)).key.jwk
     return PrivateJwk(kty="EC", crv="P-256", x=public.x, y=public.y, d=b64encode(secret))
 
 
@@ -116,9 +80,7 @@ def parse(path: Path, data: bytes) -> tuple[PrivateJwk, KeySigner]:
         ConfigurationError: not a private JWK of an accepted type.
     """
     try:
-        private = _decode(data)
-        jcs.refuse_duplicates(data)
-        return private, private.signer()
+        return privatekey.read(data)
     except ValueError as error:
         raise ConfigurationError(f"key file `{path}`: not a private key that is accepted: {error}") from None
 
@@ -152,10 +114,6 @@ def _require_private(path: Path, status: os.stat_result, what: str, others: int)
     if status.st_mode & others:
         mode = stat.S_IMODE(status.st_mode)
         raise ConfigurationError(f"{what} `{path}`: others may use it (mode {mode:04o}); make it 0600")
-
-
-def _p256(secret: bytes) -> ec.EllipticCurvePrivateKey:
-    return ec.derive_private_key(int.from_bytes(secret, "big"), ec.SECP256R1())
 
 
 def _why(error: OSError) -> str:

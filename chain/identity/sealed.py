@@ -30,8 +30,8 @@ from chain.base64url import b64decode, b64encode
 from chain.errors import ConfigurationError
 from chain.identity import keyfile
 from chain.identity.folder import write_new
-from chain.identity.keyfile import PrivateJwk
 from chain.key import Jwk, KeySigner, PublicKey
+from chain.privatekey import PrivateJwk
 
 MIN_PASSPHRASE = 12
 """Bytes of a passphrase that seals: a shorter one is guessed, whatever each guess costs."""

@@ -23,9 +23,9 @@ from chain.cli import main
 from chain.errors import ConfigurationError, ResourceExhaustedError, StoreError
 from chain.identity import custody, custodyfile, keyfile
 from chain.identity.custody import DATA_KEY, SUFFIX, CustodyFolder, open_folder, path_of
-from chain.identity.keyfile import PrivateJwk
 from chain.identity.sealed import MAX_MEMORY, MIN_MEMORY, MIN_OPS, Cost
 from chain.principal import Principal
+from chain.privatekey import PrivateJwk
 from chain.store.sqlite import SqliteStore
 from chain.view import Enrolled
 from tests.custody.keeping import ANN, BEN, CHEAP, PASSPHRASE, Drawer, Keeping, opened, order

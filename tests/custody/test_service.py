@@ -20,9 +20,9 @@ from chain.cli.composition import authority as composed
 from chain.client import AsyncClient, AsyncSession, Session
 from chain.errors import ChainError, ConfigurationError, DeniedError, ExcessError
 from chain.identity import keyfile
-from chain.identity.keyfile import PrivateJwk
 from chain.key import PublicKey
 from chain.order import Delegate, Issue, Revoke
+from chain.privatekey import PrivateJwk
 from chain.reason import Reason
 from chain.service.safety import require_safe
 from chain.service.settings import ServeSettings
