@@ -230,7 +230,8 @@ class Authority(Questions):
         Args:
             caller: an issuer or operator; or an agent, which then presents what it holds.
             order: what and why.
-            standing: the agent's own chain; the target is its leaf or lies beneath it.
+            standing: the agent's own chain; the target is its leaf or lies beneath it. Where one is presented, the
+                caller's role does not help.
             proof_text: the agent's proof for `proof.REVOKE`; None where the channel proves it.
             dry_run: only tell what would fall, to whom might revoke it; the proof is not used up.
             key: idempotency key.

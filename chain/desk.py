@@ -229,9 +229,12 @@ class Desk:
         return Simulation(before, then, told.hops)
 
     def standing(self, caller: Caller, target: bytes, presented: Presented | None) -> Chain | None:
-        """Return the chain under which a caller revokes, or None where its role suffices (`Authority.revoke`)."""
+        """Return the chain under which a caller revokes, or None where its role suffices (`Authority.revoke`).
+
+        Where a chain is presented it alone counts, whatever the role: somebody may ask through this caller.
+        """
         self.lineage.require(target)
-        if caller.revokes_all:
+        if presented is None and caller.revokes_all:
             return None
         if presented is None:
             raise ForbiddenError("an agent revokes under a chain of its own, and presents none")

@@ -198,16 +198,16 @@ class Steering:
         Raises:
             InvalidRequestError: a kind that is not known, a name that cannot be one, or a target beside the name.
             NotFoundError: a principal for which no key is enrolled.
-            ForbiddenError: the caller is neither issuer nor operator.
+            ForbiddenError: the caller is neither issuer nor operator, nor the agent whose worker's key is named.
         """
         caller.require("Revoke")
-        if not caller.revokes_all:
-            raise ForbiddenError("by name revokes an issuer or operator")
         if order.target:
             raise InvalidRequestError("either a delegation is revoked, or a name")
         naming.require(named)
         fall, store = self._desk.lineage.fall, self._desk.store
         if dry_run:
+            if not _may_strike(named, caller, self._desk.live):
+                raise ForbiddenError(_NOT_ITS_OWN)
             names = _names(named, self._desk.live, store)
             now = int(self._desk.clock())
             return done(fall.felled(Struck(named.kind, names, 0, now, store.head)))
@@ -240,6 +240,8 @@ def _striking(named: Named, cause: str, caller: Caller, store: Store) -> Compose
     """Revoke by name: one entry in a set fells all of it, however much that is."""
 
     def compose(writing: Writing) -> bytes | ChainError:
+        if not _may_strike(named, caller, writing.live):
+            return ForbiddenError(_NOT_ITS_OWN)
         try:
             names = _names(named, writing.live, store)
         except NotFoundError as error:
@@ -251,6 +253,19 @@ def _striking(named: Named, cause: str, caller: Caller, store: Store) -> Compose
         return msgspec.json.encode(Struck(named.kind, names, revision, int(writing.at.now), until))
 
     return compose
+
+
+_NOT_ITS_OWN = "by name revokes an issuer or operator, and an agent only the key of a worker that it enrolled"
+
+
+def _may_strike(named: Named, caller: Caller, live: Live) -> bool:
+    """Tell whether a caller may revoke by this name: an agent takes back what it enrolled, one key at a time."""
+    if caller.revokes_all:
+        return True
+    if named.kind != "holder" or naming.is_id(named.name):
+        return False
+    names = live.names_of(caller)
+    return any(one.under in names for one in live.roster.line(named.name))
 
 
 def _names(named: Named, live: Live, store: Store) -> tuple[str, ...]:

@@ -563,12 +563,14 @@ class RevokeRequest(_message.Message):
     @_builtins.property
     def chain(self) -> _chain_pb2.Chain:
         """By whose authority: a chain whose leaf is the target or an ancestor of it. Not needed by callers in the role of an issuer
-        or operator.
+        or operator; where one of these presents a chain, it alone counts, and not the role.
         """
 
     @_builtins.property
     def named(self) -> Global___RevocationName:
-        """Instead of `target`: everything of that name, for good. For callers in the role of an issuer or operator."""
+        """Instead of `target`: everything of that name, for good. For callers in the role of an issuer or operator; and for an
+        agent, the key of a worker that it enrolled.
+        """
 
     def __init__(
         self,
