@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Self
 
 import grpc
@@ -20,6 +22,7 @@ from chain.client.door import TIMEOUT
 from chain.client.endpoint import Credential, Identity, endpoint
 from chain.client.following import PATIENCE, Following, T, of_chain, of_ledger, once
 from chain.client.keys import AsyncKeys
+from chain.client.lending import lent
 from chain.client.lines import AsyncLines
 from chain.client.lookout import AsyncLookout, AsyncWatching
 from chain.client.policies import AsyncPolicies
@@ -179,6 +182,10 @@ class AsyncClient:
         if self._info is None:
             self._info = await self.info()
         return self._info.authority
+
+    def lend(self, path: Path) -> AbstractContextManager[None]:
+        """As `Client.lend`; it answers on a thread of its own."""
+        return lent(self._lines.place, path)
 
     async def close(self) -> None:
         """Release the connection."""

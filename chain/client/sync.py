@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
 from threading import Lock
 from typing import Self
 
@@ -20,6 +22,7 @@ from chain.client.door import TIMEOUT
 from chain.client.endpoint import Credential, Identity, endpoint
 from chain.client.following import PATIENCE, Following, T, of_chain, of_ledger, once
 from chain.client.keys import Keys
+from chain.client.lending import lent
 from chain.client.lines import Lines
 from chain.client.lookout import Lookout, Watching
 from chain.client.policies import Policies
@@ -235,6 +238,20 @@ class Client:
             if self._info is None:
                 self._info = self.info()
             return self._info.authority
+
+    def lend(self, path: Path) -> AbstractContextManager[None]:
+        """Lend this connection to a process that has keys and chains of its own, while the context lasts.
+
+        On the socket it checks, hands on, revokes and watches as a holder that proves itself (`chain.client.lending`),
+        and learns no credential.
+
+        Args:
+            path: of a unix socket that is not there yet, in a directory that only who borrows may enter.
+
+        Raises:
+            ConfigurationError: the socket cannot be bound.
+        """
+        return lent(self._lines.place, path)
 
     def close(self) -> None:
         """Release the connection."""
