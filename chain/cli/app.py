@@ -35,6 +35,7 @@ OK, DENIED, USAGE, BROKEN = 0, 1, 2, 3
 _COMMANDS = {
     "demo": "Play one story through a real server, and check that it comes out as told.",
     "serve": "Run the gRPC service.",
+    "run": "Run a program with a session of its own, for as long as it runs.",
     "issue": "Issue a root: an issuer's grant to the first agent.",
     "delegate": "Hand a narrower grant on to the next agent.",
     "check": "Ask whether a call is allowed, now.",

@@ -12,6 +12,7 @@ import click
 from pydantic import ValidationError
 
 from chain import mint, proof
+from chain.cli import options
 from chain.cli.options import Call, bundled
 from chain.errors import ConfigurationError, InvalidRequestError
 from chain.identity import keyfile
@@ -34,6 +35,11 @@ class Holder:
     channel: bool
     audience: str | None
 
+    @property
+    def shown_otherwise(self) -> bool:
+        """Whether the line says how the holder is shown, and not with a key."""
+        return self.proof is not None or self.channel
+
     def request(self, call: Call, tokens: Sequence[str]) -> Request:
         """Return the request for a call.
 
@@ -41,7 +47,8 @@ class Holder:
             ConfigurationError: more than one way to show the holder, or a proof that nobody could check.
             InvalidRequestError: the call is not well formed.
         """
-        if sum((self.key is not None, self.proof is not None, self.channel)) > 1:
+        key = None if self.shown_otherwise and not options.on_the_line("key") else self.key
+        if sum((key is not None, self.proof is not None, self.channel)) > 1:
             raise ConfigurationError("give one of --key, --proof and --channel")
         try:
             request = Request(tool=call.tool, arguments=call.args, audience=self.audience, **call.stated(tokens))
@@ -51,7 +58,7 @@ class Holder:
         if self.channel:
             leaf = mint.unverified(tokens[-1])
             return request.model_copy(update={"holder": leaf.holder, "request_id": _fresh()})
-        text = self.proof if self.key is None else self._made(self.key, request, tokens)
+        text = self.proof if key is None else self._made(key, request, tokens)
         return request.model_copy(update={"proof": text})
 
     def _made(self, key: Path, request: Request, tokens: Sequence[str]) -> str:
@@ -76,8 +83,14 @@ def _fresh() -> str:
 holder = bundled(
     "holder",
     Holder,
-    click.option("--key", type=click.Path(path_type=Path), metavar="KEYFILE", help="Sign a proof with this key file."),
+    click.option(
+        "--key",
+        type=click.Path(path_type=Path),
+        envvar="CHAIN_KEY",
+        metavar="KEYFILE",
+        help="Sign a proof with this key file.",
+    ),
     click.option("--proof", metavar="JWS", help="A proof that was made elsewhere."),
     click.option("--channel", is_flag=True, help="The channel proves the holder."),
-    click.option("--audience", metavar="URI", help="The enforcement point that asks."),
+    click.option("--audience", envvar="CHAIN_AUDIENCE", metavar="URI", help="The enforcement point that asks."),
 )

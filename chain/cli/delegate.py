@@ -24,7 +24,13 @@ from chain.view import Delegated
 
 @click.command()
 @source.chain_option
-@click.option("--key", type=click.Path(path_type=Path), metavar="KEYFILE", help="The holder's key file: signs.")
+@click.option(
+    "--key",
+    type=click.Path(path_type=Path),
+    envvar="CHAIN_KEY",
+    metavar="KEYFILE",
+    help="The holder's key file: signs.",
+)
 @click.option("--custody", is_flag=True, help="With --server: the service signs, with the key it keeps for the caller.")
 @options.terms
 @remote.where
@@ -41,6 +47,8 @@ def delegate(
     A holder that has no key of its own gives --custody instead of --key: the service signs, for a caller whose socket
     or X.509-SVID proves that it is the holder.
     """
+    if custody and not options.on_the_line("key"):
+        key = None
     if custody is (key is not None):
         raise ConfigurationError("who signs? give --key, or --custody and --server")
     tokens = source.tokens(chain_file)

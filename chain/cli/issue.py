@@ -49,7 +49,7 @@ def issue(
     chain issue --to agent.jwk --key issuer.key --issuer https://issuer.example \\
       --grant '{"tools":{"mail.read":{}}}' > root.chain
     """  # noqa: D301 - click reads \b as a mark, not Python
-    order = facts.order(terms)
+    order = facts.order(terms.given, terms, terms.holder)
     if where.named:
         if key is not None or issuer is not None or home is not None:
             raise ConfigurationError("--key, --issuer and --home are for issuing offline; a service has its own")

@@ -49,19 +49,22 @@ def bundled(name: str, kind: type[Any], *options: Decorator) -> Decorator:
     return decorate
 
 
+def on_the_line(name: str) -> bool:
+    """Tell whether an option stands on the command line; what the environment names may be meant for other commands."""
+    return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """What is granted, to whom and for how long.
+class Extent:
+    """What is granted, and for how long.
 
     Attributes:
-        to: path of the holder's public JWK, or its SPIFFE id.
         grant: JSON text, or a path.
         lifetime: seconds; None where it was not given.
         max_depth: highest position of a descendant; None for the default.
         audience: who may accept the token; empty for the default.
     """
 
-    to: str
     grant: str
     lifetime: int | None
     max_depth: int | None
@@ -73,6 +76,22 @@ class Terms:
         return DEFAULT_LIFETIME if self.lifetime is None else self.lifetime
 
     @property
+    def given(self) -> Grant:
+        """The grant."""
+        return mint.grant(source.json(self.grant, "--grant"))
+
+
+@dataclass(frozen=True, slots=True)
+class Terms(Extent):
+    """What is granted, to whom and for how long.
+
+    Attributes:
+        to: path of the holder's public JWK, or its SPIFFE id.
+    """
+
+    to: str
+
+    @property
     def holder(self) -> Holder:
         """The next holder: a key, or a workload by its SPIFFE id."""
         if not self.to.startswith(SCHEME):
@@ -82,16 +101,8 @@ class Terms:
         except ValueError as error:
             raise ConfigurationError(f"--to: {error}") from None
 
-    @property
-    def given(self) -> Grant:
-        """The grant."""
-        return mint.grant(source.json(self.grant, "--grant"))
 
-
-terms = bundled(
-    "terms",
-    Terms,
-    click.option("--to", required=True, metavar="JWKFILE|ID", help="The next holder's public key, or its SPIFFE id."),
+_EXTENT = (
     click.option("--grant", required=True, metavar="JSON|FILE|-", help='{"tools": {..}, "limits": {..}}'),
     click.option(
         "--lifetime",
@@ -101,6 +112,15 @@ terms = bundled(
     ),
     click.option("--max-depth", type=click.IntRange(0, 64), help="Highest hop that may follow (root: 8 if not given)."),
     click.option("--audience", multiple=True, metavar="URI", help="Who may accept the token; may be given again."),
+)
+
+extent = bundled("extent", Extent, *_EXTENT)
+
+terms = bundled(
+    "terms",
+    Terms,
+    click.option("--to", required=True, metavar="JWKFILE|ID", help="The next holder's public key, or its SPIFFE id."),
+    *_EXTENT,
 )
 
 
@@ -114,18 +134,28 @@ class RootFacts:
     instruction: str | None
     listed: bool
 
-    def order(self, terms: Terms) -> Issue:
+    @property
+    def roots(self) -> bool:
+        """Whether something was given that only a root says."""
+        return self.listed or any((self.sub, self.task, self.instruction))
+
+    def order(self, grant: Grant, extent: Extent, holder: Holder) -> Issue:
         """Return the root to be issued; its intent is bound to the instruction under a fresh salt.
+
+        Args:
+            grant: what is granted.
+            extent: how far beside that.
+            holder: to whom.
 
         Raises:
             InvalidRequestError: an instruction that binds nothing.
         """
         return Issue(
-            holder=terms.holder,
-            grant=terms.given,
-            lifetime=terms.lifetime,
-            max_depth=8 if terms.max_depth is None else terms.max_depth,
-            audience=terms.audience or None,
+            holder=holder,
+            grant=grant,
+            lifetime=extent.lifetime,
+            max_depth=8 if extent.max_depth is None else extent.max_depth,
+            audience=extent.audience or None,
             sub=self.sub,
             owner=self.owner,
             task=self.task,
@@ -207,7 +237,7 @@ call = bundled(
     Call,
     click.argument("tool"),
     click.argument("arguments", default="{}", metavar="[JSON|FILE|-]"),
-    click.option("--purpose", metavar="NAME", help="The agent's declared purpose, dotted."),
+    click.option("--purpose", envvar="CHAIN_PURPOSE", metavar="NAME", help="The agent's declared purpose, dotted."),
     click.option("--intent", metavar="DIGEST", help="Digest of the instruction that the agent works for."),
     click.option("--instruction", metavar="TEXT|@FILE", help="The instruction itself; its digest is made here."),
     click.option("--label", metavar="WORD", multiple=True, help="What the agent says of its prompt; repeatable."),

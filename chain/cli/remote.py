@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 
 from chain.cli import interrupt, source
-from chain.cli.options import bundled
+from chain.cli.options import bundled, on_the_line
 from chain.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -52,10 +52,10 @@ class Where:
             ConfigurationError: two are named, or options for a service and none named.
         """
         if self.ledger is not None:
-            if self.ca is not None or any(map(_given, ("server", "credential_file", "workload_api"))):
+            if self.ca is not None or any(map(on_the_line, ("server", "credential_file", "workload_api"))):
                 raise ConfigurationError("--ledger is used instead of a server; give one of them")
             return True
-        if self.server is None and (self.ca is not None or _given("credential_file") or _given("workload_api")):
+        if self.server is None and (self.ca is not None or any(map(on_the_line, ("credential_file", "workload_api")))):
             raise ConfigurationError("--credential-file, --workload-api and --ca need --server")
         return self.server is not None
 
@@ -91,11 +91,6 @@ class Where:
         if self.ledger is not None:
             return nullcontext(bool)
         return interrupt.closing(authority.close)
-
-
-def _given(name: str) -> bool:
-    """Tell whether an option stands on the command line; the environment may name a server for other commands."""
-    return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
 where = bundled(

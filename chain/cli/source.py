@@ -157,5 +157,10 @@ def write_new(path: Path, content: str, mode: int = 0o600) -> None:
 
 
 chain_option = click.option(
-    "--chain", "chain_file", required=True, metavar="FILE|-", help="The chain: its tokens, one a line, root first."
+    "--chain",
+    "chain_file",
+    envvar="CHAIN_CHAIN",
+    required=True,
+    metavar="FILE|-",
+    help="The chain: its tokens, one a line, root first.",
 )

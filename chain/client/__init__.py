@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chain.client.door import AsyncDoor, AsyncLocal, Door, Local
+from chain.client.environment import ainherited, inherited
 from chain.client.guard import guard
 from chain.client.holding import Handover
 from chain.client.session import AsyncSession, Session, active
@@ -28,8 +29,10 @@ __all__ = [
     "Local",
     "Session",
     "active",
+    "ainherited",
     "astep",
     "guard",
+    "inherited",
     "step",
 ]
 

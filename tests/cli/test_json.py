@@ -146,6 +146,12 @@ TABLE = [
     ),
     Row("check by nobody", lambda p: ["check", *p.asking("inbox"), *NOBODY], 3, {"error": "unreachable"}),
     Row("check of nothing", lambda p: ["check", "t", "--chain", p.folder / "none"], 2, {"error": "request_invalid"}),
+    Row(
+        "run nothing without a server",
+        lambda p: ["run", "--grant", GRANT, "--task", "t", "--", "true"],
+        2,
+        {"error": "request_invalid"},
+    ),
     Row("explain", lambda p: ["explain", *p.asking("receipts"), *p.as_caller("gate")], 0, {"effect": "ALLOW"}),
     Row("explain a denial", lambda p: ["explain", *p.asking("sent"), *p.as_caller("gate")], 1, {"effect": "DENY"}),
     Row("explain by nobody", lambda p: ["explain", *p.asking("inbox"), *NOBODY], 3, {"error": "unreachable"}),
@@ -252,7 +258,9 @@ def test_every_command_is_in_the_table() -> None:
 
 @pytest.mark.parametrize("row", TABLE, ids=[row.name for row in TABLE])
 def test_one_json_value_whatever_comes_of_it(row: Row, place: Place) -> None:
-    code, out, err = invoke(*row.line(place), "--json")
+    line = row.line(place)
+    end = line.index("--") if "--" in line else len(line)  # behind it stands another program's line
+    code, out, err = invoke(*line[:end], "--json", *line[end:])
     told = json.loads(out)
     assert out.count("\n") == 1
     assert isinstance(told, dict)
