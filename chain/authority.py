@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 
 from chain.approving import Approving
+from chain.auditing import Auditing, Notary
 from chain.caller import Caller
 from chain.catalog import Catalogue
 from chain.certifying import Certifier
@@ -49,6 +50,7 @@ class Authority(Questions):
         steering: what is suspended, and what others signal.
         watch: what happens, and whether a chain still stands.
         custody: the keys that are kept for agents.
+        audit: checkpoints of the record, and proofs.
     """
 
     def __init__(  # noqa: PLR0913 - everything from outside comes in here, by name
@@ -69,6 +71,7 @@ class Authority(Questions):
         breaker: Breaker | None = None,
         transmitters: Iterable[Transmitter] = (),
         custodian: Custodian | None = None,
+        notary: Notary | None = None,
     ) -> None:
         """Take over a store.
 
@@ -87,6 +90,7 @@ class Authority(Questions):
             breaker: when a holder is slowed down or stopped; without one, never.
             transmitters: whose signals are taken (`chain.signal`).
             custodian: keeps the keys of agents that hold none of their own; without one, all hold their own.
+            notary: signs for the record; without one nobody does.
 
         Raises:
             ConfigurationError: settings that contradict the rules, or keys that cannot be used (`chain.signing`).
@@ -107,6 +111,7 @@ class Authority(Questions):
         self.policies = Policies(self._desk)
         self.steering = Steering(self._desk, audience, transmitters)
         self.watch = Watching(self._desk)
+        self.audit = Auditing(self._desk, notary)
 
     @property
     def garbage(self) -> int:

@@ -62,6 +62,11 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "ReportSignal": frozenset({Role.OPERATOR}),
     "Watch": _READERS | {Role.APPROVER},
     "GetRevision": _READERS | {Role.APPROVER},
+    "GetCheckpoint": _READERS | {Role.APPROVER},
+    "ListCheckpoints": _OVERSEERS,
+    "ProveRecord": _OVERSEERS,
+    "ProveConsistency": _OVERSEERS,
+    "AddCosignature": _OVERSEERS,
     "GetStatusList": _READERS,
     "GetServerInfo": _READERS | {Role.APPROVER},
 }

@@ -7,7 +7,6 @@ one spelling; a store keeps bytes and never makes a record of its own.
 from __future__ import annotations
 
 import enum
-import hashlib
 from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any, Protocol
@@ -32,10 +31,7 @@ __all__ = [
     "decode",
     "encode",
     "envelope",
-    "leaf_hash",
 ]
-
-LEAF_PREFIX = b"\x00"  # RFC 9162 s2.1.1: leaves and nodes are hashed in separate domains
 
 
 class Durability(enum.Enum):
@@ -108,11 +104,6 @@ def envelope(data: bytes, revision: int) -> Envelope:
     if found.revision != revision:
         raise StoreError(f"record bears revision {found.revision} where {revision} is next")
     return found
-
-
-def leaf_hash(data: bytes) -> bytes:
-    """Return the Merkle leaf hash of an encoded record: SHA-256(0x00 || data), RFC 9162 s2.1.1."""
-    return hashlib.sha256(LEAF_PREFIX + data).digest()
 
 
 class Batch(Protocol):
@@ -221,6 +212,9 @@ class Store(Protocol):
 
     def records(self, start: int = 1, limit: int = 1000, kind: str | None = None) -> list[tuple[bytes, bytes]]:
         """Return (encoded record, leaf hash) from revision `start` on, in order, of one kind if given."""
+
+    def leaves(self, start: int, count: int) -> list[bytes]:
+        """Return the leaf hashes (`chain.merkle`) of so many records behind revision `start`, in order."""
 
     def sweep(self, now: int) -> int:
         """Delete nonces, replies and what stood until now (seconds); return how many."""

@@ -16,8 +16,8 @@ from chain.ledger import (
     StandingRow,
     Write,
     envelope,
-    leaf_hash,
 )
+from chain.merkle import leaf_hash
 
 if TYPE_CHECKING:
     import apsw

@@ -9,7 +9,8 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from chain.errors import StoreError
-from chain.ledger import envelope, leaf_hash
+from chain.ledger import envelope
+from chain.merkle import leaf_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -210,6 +211,11 @@ class MemoryStore:
             rows = self._records[max(start, 1) - 1 :]
         found = [(data, leaf) for name, data, leaf in rows if kind is None or name == kind]
         return found[: max(limit, 0)]
+
+    def leaves(self, start: int, count: int) -> list[bytes]:
+        """Return the leaf hashes of so many records behind revision `start`."""
+        with self._lock:
+            return [leaf for _, _, leaf in self._records[max(start, 0) : max(start, 0) + max(count, 0)]]
 
     def sweep(self, now: int) -> int:
         """Delete nonces, replies and what stood until now (seconds); return how many."""

@@ -55,6 +55,7 @@ _ENROLMENTS = f"SELECT {_columns(EnrolmentRow)} FROM enrolments WHERE thumbprint
 _REPLY = f"SELECT {_columns(ReplyRow)} FROM replies WHERE caller = ? AND method = ? AND key = ?"
 _STANDING = f"SELECT {_columns(StandingRow)} FROM standing WHERE kind = ? AND name > ? ORDER BY name LIMIT {PAGE}"
 _STANDS = f"SELECT {_columns(StandingRow)} FROM standing WHERE kind = ? AND name = ?"
+_LEAVES = "SELECT leaf FROM records WHERE revision > ? ORDER BY revision LIMIT ?"
 _RECORDS = "SELECT data, leaf FROM records WHERE revision >= :start"
 
 
@@ -203,6 +204,10 @@ class Reader:
         term = "" if kind is None else " AND kind = :kind" + ("" if kind == "decided" else " AND kind <> 'decided'")
         values = {"start": start, "limit": max(limit, 0), "kind": kind}
         return self._scans.rows(f"{_RECORDS}{term} ORDER BY revision LIMIT :limit", values)
+
+    def leaves(self, start: int, count: int) -> list[bytes]:
+        """See `chain.ledger.Store.leaves`."""
+        return [leaf for (leaf,) in self._points.rows(_LEAVES, (start, max(count, 0)))]
 
     def close(self) -> None:
         """Close both connections."""

@@ -172,6 +172,10 @@ class SqliteStore:
         """Return (encoded record, leaf hash) from revision `start` on, in order, of one kind if given."""
         return self._reader.records(start, limit, kind)
 
+    def leaves(self, start: int, count: int) -> list[bytes]:
+        """Return the leaf hashes of so many records behind revision `start`."""
+        return self._reader.leaves(start, count)
+
     def sweep(self, now: int) -> int:
         """Delete nonces, replies and what stood until now (seconds); return how many."""
         total = 0

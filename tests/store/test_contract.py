@@ -23,8 +23,8 @@ from chain.ledger import (
     Store,
     Write,
     decode,
-    leaf_hash,
 )
+from chain.merkle import leaf_hash
 from tests.store.samples import Batch, delegation, digest, record
 
 
@@ -155,6 +155,9 @@ def test_records_carry_their_leaf_hash_and_come_by_page_and_kind(store: Store) -
     assert store.records(kind="issued") == [everything[0], everything[5]]
     assert store.records(2, kind="issued") == [everything[5]]
     assert store.records(kind="decided", limit=2) == everything[1:3]
+    assert store.leaves(0, 9) == [leaf for _, leaf in everything]
+    assert store.leaves(2, 2) == [leaf for _, leaf in everything[2:4]]
+    assert store.leaves(6, 5) == store.leaves(0, 0) == store.leaves(0, -1) == []
     assert store.records(7) == store.records(kind="enrolled") == store.records(1, 0) == store.records(1, -1) == []
 
 

@@ -17,7 +17,8 @@ import apsw
 import pytest
 
 from chain.errors import LedgerLockedError, StoreError
-from chain.ledger import Durability, RevocationRow, StandingRow, Write, decode, leaf_hash
+from chain.ledger import Durability, RevocationRow, StandingRow, Write, decode
+from chain.merkle import leaf_hash
 from chain.store import background, queue, reader, wal, writer
 from chain.store.sqlite import SqliteStore
 from tests.store.samples import Batch, delegation, digest, record

@@ -1,0 +1,250 @@
+"""What makes the record checkable by others: checkpoints, proofs, and the whole of it in one file.
+
+The law of this file: a checkpoint is signed for what survives power loss, and never one that does not continue those
+before it: before the first signature, the last one that was kept is held to the ledger. Its key signs nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from threading import Lock
+
+from chain import export
+from chain.caller import Caller
+from chain.checkpoint import Checkpoint, InclusionProof
+from chain.desk import Desk
+from chain.errors import InvalidRequestError, NotFoundError, StoreError
+from chain.key import Signer
+from chain.ledger import Durability, StandingRow, Write
+from chain.log import Log
+from chain.note import Note, NoteKey
+
+CHECKPOINT = "checkpoint"
+"""Kind of what stands (`chain.row.StandingRow`), by the number of records."""
+
+PAGE = 4096
+"""Records that an export reads at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notary:
+    """Who signs for the ledger, and who must have seen it too.
+
+    Attributes:
+        origin: name of the log, and of its key.
+        signer: Ed25519; a key of its own.
+        witnesses: whose cosignatures are taken.
+    """
+
+    origin: str
+    signer: Signer
+    witnesses: tuple[NoteKey, ...] = ()
+
+    @property
+    def key(self) -> NoteKey:
+        """What others verify checkpoints with."""
+        return NoteKey(self.origin, self.signer.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """A record, and that it stands in the log.
+
+    Attributes:
+        record: its exact bytes.
+        proof: with the checkpoint that it holds for.
+    """
+
+    record: bytes
+    proof: InclusionProof
+
+
+@dataclass(frozen=True, slots=True)
+class _Keeping:
+    """Keeps a checkpoint. It is no record: what it says follows from the records."""
+
+    row: StandingRow
+    durability: Durability = Durability.SYNCED
+
+    def prepare(self, _first: int) -> Write:
+        """Say what to write."""
+        return Write([], standing=[self.row])
+
+
+class Auditing:
+    """Checkpoints and proofs. A part of `chain.authority.Authority`."""
+
+    def __init__(self, desk: Desk, notary: Notary | None) -> None:
+        """Answer for the ledger of a desk; without a notary nothing is signed."""
+        self._desk = desk
+        self._notary = notary
+        self._log = Log(desk.store.leaves)
+        self._last: tuple[Checkpoint, Note] | None = None
+        self._lock = Lock()
+
+    @property
+    def key(self) -> NoteKey | None:
+        """What verifies the checkpoints; None where none are signed."""
+        return None if self._notary is None else self._notary.key
+
+    @property
+    def due(self) -> bool:
+        """Whether there are records that no checkpoint covers yet, and somebody to sign."""
+        covered = 0 if self._last is None else self._last[0].size
+        return self._notary is not None and self._desk.store.synced > covered
+
+    def checkpoint(self, caller: Caller) -> Note:
+        """Return the checkpoint of all records that survive power loss; sign it where there is none yet.
+
+        Raises:
+            ForbiddenError: the caller may not ask.
+            InvalidRequestError: nobody signs here.
+            StoreError: the ledger cannot be read, or is not what was signed before.
+        """
+        caller.require("GetCheckpoint")
+        return self.sign()
+
+    def sign(self) -> Note:
+        """Return it as `checkpoint` does, for the authority itself, on its own schedule."""
+        notary = self._required()
+        with self._lock:
+            last = self._resumed(notary)
+            size = self._desk.store.synced
+            if last is not None and last[0].size >= size:
+                return last[1]
+            self._log.grow(size)
+            found = Checkpoint(notary.origin, size, self._log.root(size))
+            note = Note(found.text).sign(notary.origin, notary.signer)
+            self._keep(found, note)
+            return note
+
+    def checkpoints(self, caller: Caller) -> list[Note]:
+        """Return every checkpoint that was kept, the smallest first.
+
+        Raises:
+            ForbiddenError: the caller may not ask.
+        """
+        caller.require("ListCheckpoints")
+        return [Note.parse(row.body) for row in self._desk.store.standing(CHECKPOINT)]
+
+    def prove(self, caller: Caller, revision: int) -> Proven:
+        """Return a record and the proof that it stands in the log.
+
+        Args:
+            caller: an auditor or operator.
+            revision: the record's.
+
+        Raises:
+            ForbiddenError: the caller may not ask.
+            NotFoundError: no such record survives power loss yet.
+            InvalidRequestError: nobody signs here.
+        """
+        caller.require("ProveRecord")
+        notary, last = self._required(), self._last
+        note = self.sign() if last is None or last[0].size < revision else last[1]
+        size = Checkpoint.of(note, notary.key).size
+        if not 0 < revision <= size:
+            raise NotFoundError(f"record {revision} is not among the first {size}")
+        self._log.grow(size)
+        ((data, _),) = self._desk.store.records(revision, 1)
+        return Proven(data, InclusionProof(revision - 1, tuple(self._log.inclusion(revision - 1, size)), note))
+
+    def consistency(self, caller: Caller, first: int, second: int) -> list[bytes]:
+        """Return the proof that the ledger of `first` records is the beginning of that of `second` (RFC 9162 s2.1.4).
+
+        Raises:
+            ForbiddenError: the caller may not ask.
+            InvalidRequestError: they are not in order, or there are fewer.
+        """
+        caller.require("ProveConsistency")
+        self._log.grow(min(second, self._desk.store.synced))
+        return self._log.consistency(first, second)
+
+    def cosign(self, caller: Caller, data: bytes) -> Note:
+        """Take a witness's cosignature of a checkpoint that was kept, and return that with all that it has.
+
+        Args:
+            caller: an operator, or an auditor.
+            data: the checkpoint as a note, cosigned; signatures of others than the witnesses are left out.
+
+        Raises:
+            ForbiddenError: the caller may not.
+            InvalidRequestError: no cosignature of a witness, or one that does not hold (`chain.note.NoteError`).
+            NotFoundError: no such checkpoint was signed here.
+        """
+        caller.require("AddCosignature")
+        notary, told = self._required(), Note.parse(data)
+        found = Checkpoint.of(told, notary.key)
+        with self._lock:
+            row = self._desk.store.stands(CHECKPOINT, _name(found.size))
+            kept = None if row is None else Note.parse(row.body)
+            if kept is None or kept.text != told.text:
+                raise NotFoundError("no such checkpoint was signed here")
+            seen = [witness for witness in notary.witnesses if told.signed_by(witness) is not None]
+            if not seen:
+                raise InvalidRequestError("no cosignature of a witness that is configured here")
+            names = {(witness.name, witness.id) for witness in seen}
+            others = [one for one in kept.signatures if (one[0], one[1][:4]) not in names]
+            news = [one for one in told.signatures if (one[0], one[1][:4]) in names]
+            whole = Note(kept.text, (*others, *news))
+            self._keep(found, whole)
+            return whole
+
+    def export(self, caller: Caller) -> Iterator[bytes]:
+        """Yield the lines of a file with every record and checkpoint (`chain.export`), the last one signed now.
+
+        Raises:
+            ForbiddenError: the caller may not read the whole ledger.
+            InvalidRequestError: nobody signs here.
+            StoreError: the ledger cannot be read.
+        """
+        caller.require("ListCheckpoints")
+        notary = self._required()
+        size = Checkpoint.of(self.checkpoint(caller), notary.key).size
+        notes = [note for note in self.checkpoints(caller) if Checkpoint.of(note, notary.key).size <= size]
+        return export.write(notary.origin, self._records(size), size, notes)
+
+    def _records(self, size: int) -> Iterator[bytes]:
+        for start in range(1, size + 1, PAGE):
+            page = self._desk.store.records(start, min(PAGE, size - start + 1))
+            yield from (data for data, _ in page)
+
+    def _required(self) -> Notary:
+        if self._notary is None:
+            raise InvalidRequestError("no checkpoint is signed here; `checkpoint_key` names the key")
+        return self._notary
+
+    def _resumed(self, notary: Notary) -> tuple[Checkpoint, Note] | None:
+        """Return the last checkpoint; once after the start, hold the ledger to it."""
+        if self._last is None:
+            rows = list(self._desk.store.standing(CHECKPOINT))
+            if rows:
+                note = Note.parse(rows[-1].body)
+                found = Checkpoint.of(note, notary.key)
+                self.require(found)
+                self._last = found, note
+        return self._last
+
+    def require(self, known: Checkpoint) -> None:
+        """Return where the ledger continues a checkpoint.
+
+        Raises:
+            StoreError: it lost records since, or has others.
+        """
+        store = self._desk.store
+        if known.size > store.head:
+            raise StoreError(f"the ledger ends at record {store.head}; a checkpoint was signed for {known.size}")
+        self._log.grow(known.size)
+        if self._log.root(known.size) != known.root:
+            raise StoreError(f"the first {known.size} records are not those that a checkpoint was signed for")
+
+    def _keep(self, found: Checkpoint, note: Note) -> None:
+        row = StandingRow(CHECKPOINT, _name(found.size), bytes(note), 0, found.size)
+        self._desk.store.commit(_Keeping(row)).result()
+        if self._last is None or self._last[0].size <= found.size:
+            self._last = found, note
+
+
+def _name(size: int) -> str:
+    return f"{size:020d}"
