@@ -6,7 +6,7 @@ before it: before the first signature, the last one that was kept is held to the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from threading import Lock
 
@@ -35,11 +35,13 @@ class Notary:
         origin: name of the log, and of its key.
         signer: Ed25519; a key of its own.
         witnesses: whose cosignatures are taken.
+        tell: is told every new checkpoint, once it is kept: somebody who keeps the last one elsewhere.
     """
 
     origin: str
     signer: Signer
     witnesses: tuple[NoteKey, ...] = ()
+    tell: Callable[[Note], None] | None = None
 
     @property
     def key(self) -> NoteKey:
@@ -244,6 +246,8 @@ class Auditing:
         self._desk.store.commit(_Keeping(row)).result()
         if self._last is None or self._last[0].size <= found.size:
             self._last = found, note
+            if self._notary is not None and self._notary.tell is not None:
+                self._notary.tell(note)
 
 
 def _name(size: int) -> str:

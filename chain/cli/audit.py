@@ -10,7 +10,7 @@ import click
 
 from chain import auditor, jcs, records
 from chain.auditor import Row, Which
-from chain.cli import remote
+from chain.cli import audit_record, remote
 from chain.cli.options import bundled
 from chain.cli.output import json_option, moment, print_json, printable, row
 from chain.cli.reading import Record, instant, record
@@ -135,6 +135,10 @@ def path(name: str, record: Record, where: remote.Where, *, as_json: bool) -> No
         click.echo(f"   record {hop['record']}, id {hop['id']}")
         for words in hop["narrowed"]:
             click.echo(printable(f"   narrowed {words}"))
+
+
+for _command in ("export", "verify", "intact", "checkpoint", "prove", "proven", "cosign"):
+    audit.add_command(getattr(audit_record, _command))
 
 
 @audit.command()

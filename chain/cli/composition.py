@@ -12,6 +12,7 @@ from chain import bundles
 from chain.authority import Authority
 from chain.catalog import Catalogue
 from chain.certifying import Certifier
+from chain.cli.notary import notary, require_continued
 from chain.custody import Custodian
 from chain.errors import ChainError, ConfigurationError
 from chain.identity import custody, keyring, passphrase, sealed, vault
@@ -45,19 +46,22 @@ def authority(settings: ServeSettings) -> Authority:
         if ring is not None:
             opened.append(ring.close)
         policy = policy_of(settings)
-        return compose(
+        made = compose(
             settings,
             store,
+            notary=notary(settings),
             signer=signer,
             ring=ring,
             custodian=custodian,
             policy=policy,
             steady=time.monotonic,
         )
+        require_continued(made, settings)
     except ChainError:
         for close in opened:
             close()
         raise
+    return made
 
 
 def policy_of(settings: ServeSettings) -> dict[str, str] | None:

@@ -17,6 +17,7 @@ from chain.approval import Approval, State
 from chain.approving import Approving
 from chain.caller import Caller, embedded
 from chain.cli.composition import authority
+from chain.cli.keptaudit import KeptAudit
 from chain.cli.keptkeys import KeptKeys
 from chain.cli.keptpolicies import KeptPolicies
 from chain.cli.output import printable
@@ -55,6 +56,7 @@ class Kept:
         for said in self._authority.keys.found:
             click.echo(f"chain: {printable(said)}", err=True)
         self.approvals = KeptApprovals(self._authority.approvals, self._caller)
+        self.audit = KeptAudit(self._authority.audit, self._caller)
         self.keys = KeptKeys(self._authority.keys, self._caller)
         self.policies = KeptPolicies(self._authority.policies, self._caller)
         self.steering = KeptSteering(self._authority.steering, self._caller)

@@ -17,6 +17,7 @@ import grpc
 
 from chain.client import call as calls
 from chain.client.approvals import AsyncApprovals
+from chain.client.audit import AsyncAudit
 from chain.client.call import Answer, Call, Listing, R
 from chain.client.door import TIMEOUT
 from chain.client.endpoint import Credential, Identity, endpoint
@@ -67,6 +68,7 @@ class AsyncClient:
         self._timeout = timeout
         self._info: ServerInfo | None = None
         self.approvals = AsyncApprovals(self._run)
+        self.audit = AsyncAudit(self._run)
         self.keys = AsyncKeys(self._run)
         self.policies = AsyncPolicies(self._run)
         self.steering = AsyncSteering(self._run)

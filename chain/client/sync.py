@@ -17,6 +17,7 @@ import grpc
 
 from chain.client import call as calls
 from chain.client.approvals import Approvals
+from chain.client.audit import Audit
 from chain.client.call import Answer, Call, Listing, R
 from chain.client.door import TIMEOUT
 from chain.client.endpoint import Credential, Identity, endpoint
@@ -87,6 +88,7 @@ class Client:
         self._lock = Lock()
         self._info: ServerInfo | None = None
         self.approvals = Approvals(self._run)
+        self.audit = Audit(self._run)
         self.keys = Keys(self._run)
         self.policies = Policies(self._run)
         self.steering = Steering(self._run)

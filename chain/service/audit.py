@@ -1,7 +1,7 @@
 """AuditService: thin. It converts, asks the authority, and converts back.
 
-The law of this file: what reads much of the ledger is done in a thread of its own, so that no check waits for it. Checkpoints
-are signed on a schedule, whoever asks or does not.
+The law of this file: what reads much of the ledger is done in a thread of its own, so that no check waits for it.
+Checkpoints are signed on a schedule, whether or not anybody asks.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class AuditMethods:
     """The methods of AuditService."""
 
     def __init__(self, authority: Authority, every: float) -> None:
-        """Answer from an authority, and sign a checkpoint `every` so many seconds, if there is something to sign for."""
+        """Answer from an authority; sign a checkpoint `every` so many seconds, if there is something to sign for."""
         self._audit = authority.audit
         self._every, self._next = every, monotonic() + every
         self._thread = ThreadPoolExecutor(1, "audit")

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from chain import jcs
 from chain.anchor import Ceiling, TrustAnchor
+from chain.auditing import Notary
 from chain.authority import Authority
 from chain.caller import Caller, Role
 from chain.catalog import Catalogue
@@ -62,6 +63,7 @@ def compose(  # noqa: PLR0913 - everything from outside comes in here, by name
     signer: Signer | Certifier | None = None,
     ring: KeyRing | None = None,
     custodian: Custodian | None = None,
+    notary: Notary | None = None,
     policy: Mapping[str, str] | None = None,
     clock: Clock = time.time,
     entropy: Entropy = os.urandom,
@@ -75,6 +77,7 @@ def compose(  # noqa: PLR0913 - everything from outside comes in here, by name
         signer: the issuer's key; or a KMS that certifies such keys, and is trusted for `issuer` alone.
         ring: the issuer's keys instead; the authority owns it as it does the store.
         custodian: keeps the keys of agents that hold none.
+        notary: signs for the record.
         policy: files of the bundle to begin with, where the ledger says nothing of a policy.
         clock, entropy: the outside world.
         steady: seconds that pass however the clock is set; a real server has them.
@@ -117,6 +120,7 @@ def compose(  # noqa: PLR0913 - everything from outside comes in here, by name
         breaker=Breaker(**settings.pace.model_dump()),
         transmitters=_transmitters(settings.signals),
         custodian=custodian,
+        notary=notary,
     )
     if policy is not None and authority.policies.activated(_CONFIGURATION) is None:
         authority.policies.activate(_CONFIGURATION, policy)

@@ -23,6 +23,7 @@ import grpc
 from chain.authority import Authority
 from chain.errors import ConfigurationError, StoreError
 from chain.service.approval import ApprovalMethods
+from chain.service.audit import AuditMethods
 from chain.service.authorization import Authorization
 from chain.service.beside import Beside, Porter
 from chain.service.callers import Callers, Workloads, by_channel
@@ -49,6 +50,7 @@ from chain.service.waiting import Waiting
 from chain.service.watch import WatchMethods
 from chain.v1 import (
     approval_pb2,
+    audit_pb2,
     authorization_pb2,
     control_pb2,
     delegation_pb2,
@@ -59,6 +61,7 @@ from chain.v1 import (
 )
 
 SERVICES = (
+    audit_pb2.DESCRIPTOR.services_by_name["AuditService"],
     approval_pb2.DESCRIPTOR.services_by_name["ApprovalService"],
     authorization_pb2.DESCRIPTOR.services_by_name["AuthorizationService"],
     delegation_pb2.DESCRIPTOR.services_by_name["DelegationService"],
@@ -141,7 +144,9 @@ class ChainServer:
         policy = PolicyMethods(authority)
         keys = KeyMethods(authority)
         authorization = Authorization(authority)
+        audit = AuditMethods(authority, settings.checkpoints.every)
         self._methods: tuple[Mapping[str, object], ...] = (
+            audit.methods(),
             ApprovalMethods(authority).methods(),
             authorization.methods(),
             delegation.methods(),
@@ -151,10 +156,8 @@ class ChainServer:
             policy.methods(),
             WatchMethods(authority, clock).methods(),
         )
-        self._delegation = delegation
-        self._policy = policy
-        self._keys = keys
-        self._authorization = authorization
+        self._audit = audit
+        self._parts = (delegation, policy, keys, authorization, audit)
         self._servers: list[grpc.aio.Server] = []
         self._ending = asyncio.Event()
         self._rounds: asyncio.Task[None] | None = None
@@ -208,10 +211,7 @@ class ChainServer:
         try:
             for path in self.sockets.values():
                 close_socket(path)
-            self._delegation.close()
-            self._policy.close()
-            self._keys.close()
-            self._authorization.close()
+            self._close_parts()
         finally:
             await _in_a_thread_of_its_own(self._authority.close)
         self._log.event("stopped")
@@ -242,6 +242,8 @@ class ChainServer:
             await asyncio.sleep(ROUND)
             self._bounds.waiting.sweep()
             self._bounds.unsettled.sweep()
+            if (fault := await self._audit.keep()) is not None:
+                self._log.event("no checkpoint", "error", said=str(fault))
         self._log.event("ledger failed", "error")
         self._health.set(serving=False)
         self._ending.set()
@@ -299,10 +301,11 @@ class ChainServer:
             await self._beside.stop(0)
         for path in self.sockets.values():
             close_socket(path)
-        self._delegation.close()
-        self._policy.close()
-        self._keys.close()
-        self._authorization.close()
+        self._close_parts()
+
+    def _close_parts(self) -> None:
+        for part in self._parts:
+            part.close()
 
     def _server(self, authenticate: Authenticate) -> grpc.aio.Server:
         settings = self._settings

@@ -32,6 +32,7 @@ from chain.service.tables import (
     AgentSettings,
     AnchorSettings,
     CallerSettings,
+    CheckpointSettings,
     IdentitySettings,
     LifetimeSettings,
     PaceSettings,
@@ -102,6 +103,7 @@ class ServeSettings(BaseSettings):
     shadow: frozenset[Literal["policy", "class"]] = Field(
         frozenset(), description="kinds of refusals that are answered with DENY and not enforced yet"
     )
+    checkpoints: CheckpointSettings = Field(CheckpointSettings(), description="who signs for the record, and how often")
     pace: PaceSettings = Field(PaceSettings(), description="rate limit and circuit breaker")
     signals: tuple[SignalSettings, ...] = Field((), description="whose security events are taken")
     catalogue: Path | None = Field(None, description="TOML or JSON file: tool -> class, sensitivity, target, label")

@@ -185,6 +185,24 @@ class PaceSettings(Strict):
     cooldown: int = Field(300, gt=0, le=86400, description="seconds that such a suspension lasts")
 
 
+class CheckpointSettings(Strict):
+    """Who signs for the record, how often, and who has seen it (`chain.auditing`)."""
+
+    key_file: Path | None = Field(
+        None,
+        description="private Ed25519 JWK, plain or sealed, for this alone; absent: one beside the ledger, made new",
+    )
+    origin: Text | None = Field(None, description="name of the log; absent: `audience` without its scheme")
+    every: float = Field(60, gt=0, le=86400, description="seconds between two checkpoints, if something happened")
+    copy_to: Path | None = Field(
+        None, description="file elsewhere that holds the last checkpoint: a ledger that does not continue it is refused"
+    )
+    accept_ledger: bool = Field(
+        default=False, description="go on with a ledger that does not continue `copy_to`, once somebody has looked"
+    )
+    witnesses: tuple[Text, ...] = Field((), description="verifier keys of witnesses whose cosignatures are taken")
+
+
 class SignalSettings(Keyed):
     """Somebody whose security events are taken (`chain.signal.Transmitter`); one item for each key of an issuer."""
 

@@ -1,7 +1,7 @@
 """Checkpoints and proofs, to the wire and back.
 
-The law of this file: bytes are handed through as they are; what they prove is asked where they arrive, with keys that the
-reader has from elsewhere.
+The law of this file: bytes are handed through as they are; what they prove is asked where they arrive, with keys that
+the reader has from elsewhere.
 """
 
 from __future__ import annotations
@@ -31,9 +31,7 @@ def checkpoint_from(message: pb.GetCheckpointResponse) -> tuple[Note, str]:
     return Note.parse(message.note), message.key
 
 
-def page_to(
-    notes: Sequence[Note], key: NoteKey, message: pb.ListCheckpointsRequest
-) -> pb.ListCheckpointsResponse:
+def page_to(notes: Sequence[Note], key: NoteKey, message: pb.ListCheckpointsRequest) -> pb.ListCheckpointsResponse:
     """Return one page of checkpoints that come the smallest first."""
     most = min(message.page_size or PAGE, MOST)
     sized = [(Checkpoint.of(note, key).size, note) for note in notes]
