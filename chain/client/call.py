@@ -26,6 +26,7 @@ from chain.simulate import Simulation
 from chain.supposed import Hypothesis
 from chain.v1 import (
     approval_pb2_grpc,
+    audit_pb2_grpc,
     authorization_pb2,
     authorization_pb2_grpc,
     control_pb2_grpc,
@@ -120,6 +121,7 @@ class Call(NamedTuple, Generic[R]):
 def methods(channel: Any) -> dict[str, Any]:
     """Return method name -> what sends it, for a channel of either kind."""
     approval = approval_pb2_grpc.ApprovalServiceStub(channel)
+    audit = audit_pb2_grpc.AuditServiceStub(channel)
     authorization = authorization_pb2_grpc.AuthorizationServiceStub(channel)
     delegation = delegation_pb2_grpc.DelegationServiceStub(channel)
     control = control_pb2_grpc.ControlServiceStub(channel)
@@ -127,7 +129,7 @@ def methods(channel: Any) -> dict[str, Any]:
     key = key_pb2_grpc.KeyServiceStub(channel)
     policy = policy_pb2_grpc.PolicyServiceStub(channel)
     watch = watch_pb2_grpc.WatchServiceStub(channel)
-    stubs = (watch, approval, authorization, delegation, control, policy, info, key)
+    stubs = (watch, approval, authorization, delegation, control, policy, info, key, audit)
     return {name: send for stub in stubs for name, send in vars(stub).items()}
 
 
