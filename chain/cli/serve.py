@@ -55,7 +55,11 @@ def serve(arguments: tuple[str, ...], *, as_json: bool) -> None:  # noqa: ARG001
         for said in held.keys.found:
             log.event("key ring", "warning", said=said)
         if settings.issuer_pkcs11 is not None or settings.issuer_vault is not None:
-            opened.callback(Renewal(held.keys.renew, lambda said: log.event("issuer key", "warning", said=said)).close)
+
+            def certified(said: str, failed: bool) -> None:  # noqa: FBT001 - as the thread calls it
+                log.event("issuer key", "warning" if failed else "info", said=said)
+
+            opened.callback(Renewal(held.keys.renew, certified).close)
         if configured is not None:  # the ledger's own word counts; an operator changes it with `chain policy activate`
             log.event("policy of the ledger kept", "warning", active=held.policies.digest, configured=configured)
         server = ChainServer(held, settings, workloads=workloads, people=people, beside=beside(settings, held))

@@ -34,6 +34,9 @@ ED25519: Final = bytes.fromhex("06032b6570")
 CURVES: Final[dict[bytes, Algorithm]] = {P256: "ES256", ED25519: "EdDSA", b"\x13\x0cedwards25519": "EdDSA"}
 """CKA_EC_PARAMS -> algorithm; the last is the other form of PKCS#11 v3.1 s6.3.3."""
 
+PATIENCE: Final = 1.0
+"""Seconds that who ends waits for a token that is busy: one that hangs must not keep a server from ending."""
+
 _SIGNS: Final[dict[Algorithm, Mechanism]] = {"ES256": Mechanism.ECDSA, "EdDSA": Mechanism.EDDSA}
 _TRIAL: Final = b"chain: does this key sign?"
 _WRONG_PIN: Final = (
@@ -128,12 +131,16 @@ class Pkcs11Signer:
                 raise SignerError(error.detail) from None
 
     def close(self) -> None:
-        """End the session."""
-        with _ALONE:
+        """End the session; one in which a token hangs is left to the end of the process."""
+        if not _ALONE.acquire(timeout=PATIENCE):
+            return
+        try:
             session, self._session, self._private = self._session, None, None
             if session is not None:
                 with suppress(PKCS11Error):  # the token may be gone
                     session.close()
+        finally:
+            _ALONE.release()
 
     def __repr__(self) -> str:
         return f"Pkcs11Signer({self.key.thumbprint})"
@@ -157,7 +164,7 @@ class Pkcs11Signer:
         except PinError:
             raise
         except ConfigurationError:
-            with suppress(PKCS11Error):  # a token that was taken out and put back is seen by a fresh module only
+            with suppress(RuntimeError):  # a token that was taken out and put back is seen by a fresh module only
                 _module(self._place).reinitialize()
             key = self._open()
         if key != self.key:

@@ -18,12 +18,12 @@ EVERY = 10.0
 class Renewal:
     """Renews until it is closed."""
 
-    def __init__(self, renew: Callable[[], bool], report: Callable[[str], None], every: float = EVERY) -> None:
+    def __init__(self, renew: Callable[[], bool], report: Callable[[str, bool], None], every: float = EVERY) -> None:
         """Begin.
 
         Args:
             renew: `chain.keys.Keys.renew`.
-            report: takes a line for the log: each failure once, until it is another one or over.
+            report: takes a line for the log, and whether it tells of a failure; each once, until it is another or over.
             every: seconds between two questions.
         """
         self._renew = renew
@@ -43,7 +43,7 @@ class Renewal:
         while not self._ended.wait(self._every):
             try:
                 if self._renew():
-                    self._report("another key was certified and signs from here on")
+                    self._report("another key was certified and signs from here on", False)  # noqa: FBT003 - no failure
                 self._said = ""
             except ChainError as error:
                 self._tell(f"no key is certified: {error.detail}")
@@ -53,4 +53,4 @@ class Renewal:
     def _tell(self, said: str) -> None:
         if said != self._said:
             self._said = said
-            self._report(said)
+            self._report(said, True)  # noqa: FBT003 - a failure

@@ -338,6 +338,23 @@ def test_a_list_is_published_in_its_keys_window() -> None:
         statuslist.read(statuslist.publish(KMS, URI, [], NOW), trust)
 
 
+def test_what_a_root_shows_is_not_believed_where_revocations_are_told() -> None:
+    """A root that is good by itself shows a certificate that is none: it falls by its own key's name, and no other."""
+    direct = "https://direct.example"
+    world = World(verifier=verifier(certifying(), TrustAnchor(SHORT.key, direct)), signer=None)
+    shown = ("nothing", said(OTHER_KMS), said(jwk=s.jwk(MALLORY)))
+    roots = [signed(one, iss=direct, exp=NOW + 500 + number) for number, one in enumerate(shown)]
+    for one in roots:
+        world.allowed([one], ALICE)
+    fell = [
+        world.authority.revoke(world.caller, Revoke(named=Named("key", key.key.thumbprint))).count
+        for key in (MALLORY, KMS, SHORT)
+    ]
+    assert fell == [0, 0, len(roots)]
+    for one in roots:
+        world.denied(Reason.REVOKED, 0, [one], ALICE)
+
+
 @pytest.mark.parametrize(("name", "falls"), [("short", 1), ("kms", 2)])
 def test_who_revokes_a_key_or_what_certified_it_fells_its_roots(world: World, name: str, falls: int) -> None:
     first = issued(world)

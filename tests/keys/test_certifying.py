@@ -96,6 +96,11 @@ def test_the_kms_signs_once_for_each_key_and_never_a_root(world: World, kms: Kms
         world.allowed([one], ALICE)
 
 
+def test_who_has_no_kms_renews_nothing() -> None:
+    for signer in (s.ROOT_KEY, None):
+        assert not World(signer=signer).authority.keys.renew()
+
+
 def test_a_window_begins_before_its_key_is_there(world: World) -> None:
     """A root that was dated before its key came is signed with it all the same."""
     (published,) = world.authority.keys.jwks()["keys"]
@@ -295,7 +300,7 @@ def eventually(holds: Callable[[], bool]) -> None:
 def test_the_thread_asks_again_whatever_went_wrong_and_says_each_thing_once() -> None:
     faults: list[Exception | None] = [SignerError("away")] * 3 + [RuntimeError("a secret")] * 2
     faults += [None, SignerError("away"), ChainError("other")]
-    said: list[str] = []
+    said: list[tuple[str, bool]] = []
 
     def renew() -> bool:
         if not faults:
@@ -305,9 +310,15 @@ def test_the_thread_asks_again_whatever_went_wrong_and_says_each_thing_once() ->
             raise fault
         return True
 
-    renewal = Renewal(renew, said.append, every=0.001)
+    renewal = Renewal(renew, lambda *told: said.append(told), every=0.001)
     eventually(lambda: not faults and len(said) == 5)
     renewal.close()
-    away, certified = "no key is certified: away", "another key was certified and signs from here on"
-    assert said == [away, "no key is certified: RuntimeError", certified, away, "no key is certified: other"]
+    away, certified = ("no key is certified: away", True), ("another key was certified and signs from here on", False)
+    assert said == [
+        away,
+        ("no key is certified: RuntimeError", True),
+        certified,
+        away,
+        ("no key is certified: other", True),
+    ]
     assert not renewal._thread.is_alive()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -250,6 +251,28 @@ def test_threads_share_a_signer_while_its_sessions_are_lost(signer: Pkcs11Signer
         done = list(pool.map(work, range(64)))
     assert (len(done), all(done)) == (64, True)
     other.close()
+
+
+def test_a_token_that_hangs_keeps_nobody_from_ending(signer: Pkcs11Signer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chain.identity.pkcs11.PATIENCE", 0.01)
+    hangs, goes_on = threading.Event(), threading.Event()
+    signed = signer._private.sign
+
+    def sign(*given: object, **how: object) -> object:
+        hangs.set()
+        assert goes_on.wait(10)
+        return signed(*given, **how)
+
+    signer._private = SimpleNamespace(sign=sign)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(signer.sign, b"x")
+        assert hangs.wait(10)
+        signer.close()
+        assert signer._session is not None
+        goes_on.set()
+        assert signer.key.verify(waiting.result(), b"x")
+    signer.close()
+    assert signer._session is None
 
 
 def test_no_pin_stands_in_any_text(signer: Pkcs11Signer, good: Place) -> None:
