@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from operator import lt
 from typing import Any
 
 import pytest
@@ -60,6 +61,13 @@ def kms() -> Kms:
 def world(kms: Kms) -> World:
     trust = Verifier([TrustAnchor(kms.key, ISSUER, certifies=True)])
     return World(verifier=trust, signer=Certifier(kms, WINDOW))  # type: ignore[arg-type]
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < end, "it never came about"
+        time.sleep(0.005)
 
 
 def issue(world: World) -> str:
@@ -213,23 +221,33 @@ def test_the_newest_keys_are_published_and_another_kms_is_not_believed(world: Wo
     assert [key["kid"] for key in world.authority.keys.jwks()["keys"]] == [signs(world)]
 
 
-def test_no_root_fails_while_keys_follow_each_other(world: World) -> None:
+def test_no_root_fails_while_keys_follow_each_other(kms: Kms) -> None:
+    """A turn comes once everybody has issued since the last: what began before a turn ends before the next but one."""
+    trust = Verifier([TrustAnchor(kms.key, ISSUER, certifies=True)])
+    world = World(verifier=trust, signer=Certifier(kms, LEAD // 2))  # type: ignore[arg-type]
+    made: list[list[str]] = [[], [], []]
     ended = threading.Event()
 
-    def turn() -> int:
-        turned = 0
+    def work(mine: list[str]) -> None:
         while not ended.is_set():
-            world.clock.now += WINDOW / 2
-            turned += world.authority.keys.renew()
-        return turned
+            mine.append(issue(world))
 
-    with ThreadPoolExecutor(4) as pool:
-        turning = pool.submit(turn)
-        made = [one for some in pool.map(lambda _: [issue(world) for _ in range(40)], range(3)) for one in some]
-        ended.set()
-    assert turning.result() > 1
-    assert len(made) == 120
-    assert len({world.accepted([one]).root.signer for one in made}) > 1
+    def turn() -> None:
+        for _ in range(5):
+            before = [len(mine) for mine in made]
+            eventually(lambda before=before: all(map(lt, before, map(len, made))))
+            world.clock.now += LEAD // 4
+            assert world.authority.keys.renew()
+
+    with ThreadPoolExecutor(3) as pool:
+        working = [pool.submit(work, mine) for mine in made]
+        try:
+            turn()
+        finally:
+            ended.set()
+        assert [one.result() for one in working] == [None] * 3
+    verifier = world.fresh()
+    assert len({verifier.verify([one]).root.signer for mine in made for one in mine}) >= 5
 
 
 def test_it_does_not_start_without_its_kms(kms: Kms) -> None:
@@ -288,13 +306,6 @@ def test_a_server_trusts_its_own_kms_under_the_ceiling_that_it_was_told(kms: Kms
 def test_what_contradicts_itself_does_not_start(kms: Kms, changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         composed(kms, **changes)
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < end, "it never came about"
-        time.sleep(0.005)
 
 
 def test_the_thread_asks_again_whatever_went_wrong_and_says_each_thing_once() -> None:
