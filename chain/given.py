@@ -72,9 +72,9 @@ class Given:
         self.holder: str = body["holder"]
         self.bound: str | None = body.get("bound")
         self.issuer: str = body["issuer"]
-        self.signer: str = body.get("signer", "")
+        self.signer: str = body["signer"]
         self.hop: int = body["hop"]
-        self.iat: int = body.get("iat", 0)
+        self.iat: int = body["iat"]
         self.exp: int = body["exp"]
         self.facts: Mapping[str, Any] = body.get("facts", {})
 

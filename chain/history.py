@@ -118,8 +118,7 @@ class History:
         yield "holder", hop.holder
         if hop.bound:
             yield "holder", hop.bound
-        if hop.signer:
-            yield "key", hop.signer
+        yield "key", hop.signer
         if hop.above is None:
             yield "issuer", hop.issuer
         yield "task", hop.task

@@ -25,11 +25,7 @@ READ = 4096
 
 
 class Log:
-    """The tree over the records so far. Threads may share it.
-
-    Attributes:
-        size: records that it knows of.
-    """
+    """The tree over the records so far. Threads may share it."""
 
     def __init__(self, leaves: Leaves) -> None:
         """Begin with none of the records; `leaves` reads their hashes."""
@@ -37,11 +33,6 @@ class Log:
         self._frontier = Frontier()
         self._levels: list[bytearray] = []
         self._lock = Lock()
-
-    @property
-    def size(self) -> int:
-        """Records that it knows of."""
-        return self._frontier.size
 
     def grow(self, size: int) -> None:
         """Take in the records up to `size`; a log never shrinks.

@@ -19,7 +19,7 @@ from chain import intact as intactness
 from chain.checkpoint import Checkpoint, InclusionProof
 from chain.cli import remote, source
 from chain.cli.output import json_option, moment, print_json, printable
-from chain.errors import ConfigurationError
+from chain.errors import ConfigurationError, NotFoundError
 from chain.intact import Flaw, Verdict
 from chain.ledger import Record, encode
 from chain.note import Note, NoteKey
@@ -129,16 +129,17 @@ def checkpoint(out: Path | None, where: remote.Where, *, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("revision", type=click.IntRange(1))
+@click.argument("name", metavar="REVISION|DECISION")
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="FILE.tlog-proof, FILE.json."
 )
 @remote.where
 @json_option
-def prove(revision: int, out: Path, where: remote.Where, *, as_json: bool) -> None:
+def prove(name: str, out: Path, where: remote.Where, *, as_json: bool) -> None:
     """Write one record and the proof that it stands in the log, for somebody who gets nothing else of it."""
     record, proof = _beside(out)
     with where.connect() as client:
+        revision = int(name) if name.isascii() and name.isdigit() else _decided(client, name)
         proven = client.audit.prove(revision)
     _write(record, [proven.record])
     _write(proof, [bytes(proven.proof)])
@@ -180,6 +181,19 @@ def cosign(file: Path, where: remote.Where, *, as_json: bool) -> None:
         print_json({"note": bytes(note).decode()})
     else:
         click.echo(bytes(note).decode(), nl=False)
+
+
+def _decided(client: remote.Authority, decision: str) -> int:
+    """Return the record of a decision.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    with client.watch(0, ["decided"], until_now=True) as news:
+        for told in news:
+            if told.members["id"] == decision:
+                return told.revision
+    raise NotFoundError(f"no decision `{decision[:64]}`")
 
 
 def _beside(out: Path) -> tuple[Path, Path]:

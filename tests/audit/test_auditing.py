@@ -22,6 +22,7 @@ from chain.client import AsyncClient, Client
 from chain.errors import ForbiddenError, InvalidRequestError, NotFoundError, StoreError
 from chain.key import KeySigner
 from chain.ledger import Store
+from chain.log import Log
 from chain.note import Kind, Note, NoteError, NoteKey
 from chain.service.compose import compose
 from chain.service.server import ChainServer
@@ -101,6 +102,12 @@ def test_what_is_not_there_is_not_proven(world: World) -> None:
     for revision in (0, head + 1):
         with pytest.raises(NotFoundError):
             audit.prove(OWNER, revision)
+    log = Log(world.store.leaves)
+    log.grow(head)
+    for index in (-1, head):
+        with pytest.raises(InvalidRequestError):
+            log.inclusion(index, head)
+    assert log.inclusion(head - 1, head)
     for first, second in ((0, 1), (2, 1), (1, head + 1)):
         with pytest.raises(InvalidRequestError):
             audit.consistency(OWNER, first, second)
@@ -118,6 +125,10 @@ def test_a_witness_is_taken_and_nobody_else(world: World) -> None:
     assert audit.checkpoints(OWNER) == [whole]
     again = audit.cosign(OWNER, bytes(note.cosign(SEEN.name, WITNESS, 1_800_000_001)))
     assert (len(again.signatures), again.signed_by(SEEN)) == (2, 1_800_000_001)
+    grow(world)
+    later = audit.checkpoint(OWNER)
+    assert audit.cosign(OWNER, bytes(seen)).signed_by(SEEN), "of an older one, too"
+    assert audit.checkpoint(OWNER) == later
     with pytest.raises(InvalidRequestError, match="no cosignature of a witness"):
         audit.cosign(OWNER, bytes(note.cosign("stranger", stranger, 1)))
     forged = Note(note.text, (*note.signatures, (SEEN.name, SEEN.id + bytes(72))))
@@ -126,7 +137,7 @@ def test_a_witness_is_taken_and_nobody_else(world: World) -> None:
     other = Note(Checkpoint(ORIGIN, 1, bytes(32)).text).sign(ORIGIN, LOG).cosign(SEEN.name, WITNESS, 1)
     with pytest.raises(NotFoundError):
         audit.cosign(OWNER, bytes(other))
-    assert Checkpoint.of(audit.checkpoint(OWNER), NOTARY.key, [SEEN])
+    assert Checkpoint.of(audit.checkpoints(OWNER)[0], NOTARY.key, [SEEN])
 
 
 def test_nobody_signs_where_there_is_no_key(world: World) -> None:
@@ -300,6 +311,10 @@ def test_a_user_proves_one_record_and_keeps_a_checkpoint(kept: Path, tmp_path: P
     assert chain("proven", str(proof), "--key", key)[:2] == (2, "")
     assert chain("intact", "--key", key, "--checkpoint", str(note), *at)[0] == 0
     assert chain("prove", "9999", "--out", str(proof), *at)[0] == 1
+    assert chain("prove", "no-decision", "--out", str(proof), *at)[0] == 1
+    paid = json.loads(chain("who", "--tool", "bank.pay", *at, "--json")[1])["rows"][0]
+    assert chain("prove", paid["decision"], "--out", str(proof), *at)[0] == 0
+    assert json.loads(chain("proven", str(proof), "--key", key, "--json")[1])["revision"] == paid["record"]
     assert chain("cosign", str(note), *at)[0] == 2
 
 

@@ -174,3 +174,23 @@ def test_a_name_is_found_by_its_beginning_if_it_is_the_only_one(book: Book) -> N
     book.write("decided", 1, id="d1", effect="DENY", reason="signature_invalid", tool="t", arguments="", caller="c")
     with pytest.raises(NotFoundError, match="no authentic chain"):
         auditor.named(History(book.entries), "d1")
+
+
+def test_a_request_that_was_made_anew_is_one_and_a_word_on_none_is_nothing(book: Book) -> None:
+    for tool in ("bank.pay", "bank.wire"):
+        book.write("approval_requested", id="r1", binding="b", tool=tool, root=ROOT)
+    book.write("approval_resolved", id="r1", approver="ann", verdict="approve", key="k")
+    book.write("approval_consumed", id="r1", binding="b")
+    for kind in ("approval_resolved", "approval_consumed"):
+        book.write(kind, id="r0", approver="ann", verdict="approve", key="k")
+    asked = History(book.entries).asked
+    assert list(asked) == ["r1"]
+    assert (asked["r1"].entry.body["tool"], len(asked["r1"].words), len(asked["r1"].uses)) == ("bank.wire", 1, 1)
+
+
+def test_what_was_before_is_left_out(book: Book) -> None:
+    for at in (1, 2):
+        book.write("decided", at, id=f"d{at}", effect="ALLOW", reason="allowed", tool="t", arguments="", caller="c")
+    history = History(book.entries)
+    assert [row["decision"] for row in auditor.who(history, auditor.Which(since=1_002))] == ["d2"]
+    assert [row["decision"] for row in auditor.who(history, auditor.Which())] == ["d1", "d2"]

@@ -10,6 +10,7 @@ from chain import merkle
 from chain.checkpoint import Checkpoint, InclusionProof
 from chain.key import KeySigner
 from chain.note import Kind, Note, NoteError, NoteKey
+from tests.support import ec_signer
 
 LOG, OTHER, WITNESS = (KeySigner.from_seed(bytes([number]) * 32) for number in (1, 2, 3))
 KEY = NoteKey("ledger.example/main", LOG.key)
@@ -146,6 +147,12 @@ def test_what_is_no_name_of_a_key(name: str) -> None:
     with pytest.raises(NoteError):
         NoteKey(name, KEY.key)
     assert NoteKey(name.replace(" ", "").replace("+", "").replace("\n", "")[:256] or "a", KEY.key)
+
+
+def test_a_key_of_another_type_signs_no_note() -> None:
+    with pytest.raises(NoteError, match="Ed25519"):
+        NoteKey(KEY.name, ec_signer("x").key)
+    assert NoteKey(KEY.name, KEY.key)
 
 
 def test_a_record_is_proven_by_keys_alone() -> None:
