@@ -31,7 +31,7 @@ class History:
         struck: (kind, name) -> the first record that revoked all that bears it.
         revoked: id -> the first record that revoked it.
         last: the last record; None of an empty ledger.
-        unknown: kinds that are not known here, with how many.
+        kinds: every kind, with how many records of it there are.
     """
 
     def __init__(self, entries: Iterable[Entry] = (), until: float | None = None) -> None:
@@ -51,7 +51,7 @@ class History:
         self.struck: dict[tuple[str, str], Entry] = {}
         self.revoked: dict[str, Entry] = {}
         self.last: Entry | None = None
-        self.unknown: dict[str, int] = {}
+        self.kinds: dict[str, int] = {}
         for entry in entries:
             if until is not None and entry.seconds > until:
                 break
@@ -60,11 +60,15 @@ class History:
     def take(self, entry: Entry) -> None:
         """Take in the next record."""
         self.last = entry
+        self.kinds[entry.kind] = self.kinds.get(entry.kind, 0) + 1
         take = _TAKERS.get(entry.kind)
-        if take is None:
-            self.unknown[entry.kind] = self.unknown.get(entry.kind, 0) + 1
-        else:
+        if take is not None:
             take(self, entry)
+
+    @property
+    def unknown(self) -> dict[str, int]:
+        """Kinds that are not known here, with how many."""
+        return {kind: count for kind, count in self.kinds.items() if kind not in _TAKERS}
 
     def principal(self, holder: str) -> Mapping[str, Any]:
         """Return who a holder is: `id`, `kind`, `owner`, `under`; nothing of one that nobody enrolled."""

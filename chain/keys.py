@@ -7,6 +7,7 @@ directory learns it afterwards.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import msgspec
@@ -53,6 +54,11 @@ class Keys:
     def found(self) -> tuple[str, ...]:
         """What ledger, directory and configuration told differently at the start, one line each."""
         return self._signing.found
+
+    @property
+    def states(self) -> dict[str, int]:
+        """State -> how many of the issuer's keys are in it; without a ring, of the one that signs."""
+        return dict(Counter(held.state for held in self._signing.ring.held.values()))
 
     def jwks(self) -> dict[str, list[dict[str, object]]]:
         """Return the JSON Web Key Set to publish, as it is now (RFC 7517 s5): public halves only.

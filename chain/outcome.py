@@ -113,6 +113,11 @@ class PolicyView(Protocol):
         """What each tool is."""
         ...
 
+    @property
+    def gates(self) -> int:
+        """How many rules hold back until people have approved."""
+        ...
+
     def call(self, chain: Chain, parties: tuple[Party, ...], asked: Asked) -> Outcome:
         """May the leaf's holder make this call?"""
         ...

@@ -38,6 +38,17 @@ class Policies:
         policy = self._desk.live.policy
         return "" if policy is None else policy.digest
 
+    @property
+    def gates(self) -> int:
+        """How many rules of it hold calls back until people have approved."""
+        policy = self._desk.live.policy
+        return 0 if policy is None else policy.gates
+
+    @property
+    def tools(self) -> int:
+        """How many tools are listed, by configuration or by the active bundle."""
+        return len(self._desk.live.catalogue.root)
+
     def activated(self, caller: Caller) -> Activated | None:
         """Return which bundle is active, since when and by whom; None where none ever was.
 

@@ -81,6 +81,11 @@ class Policy:
         """The bundle's, base64url."""
         return self.bundle.digest
 
+    @property
+    def gates(self) -> int:
+        """How many rules hold back until people have approved."""
+        return sum(rule.threshold > 0 for rule in self.bundle.rules.values())
+
     def under(self, catalogue: Catalogue) -> Policy:
         """Return the same rules over other tools, for suppositions; it remembers nothing of this one."""
         return Policy(self.bundle, catalogue, self.labels, self._engine)

@@ -1,6 +1,6 @@
-"""Draws docs/reference.md from the tables that the code itself walks.
+"""Draws docs/reference.md and docs/controls.md from the tables that the code itself walks.
 
-`python docs/generate.py` writes it; `--check` only tells whether it is up to date (exit 1 where it is not).
+`python docs/generate.py` writes them; `--check` only tells whether they are up to date (exit 1 where one is not).
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from pathlib import Path
 
 from chain.caller import ALLOWED, Role
 from chain.check import QUESTIONS
+from chain.controls import MECHANISMS
+from chain.framework import FRAMEWORKS, Item
 from chain.reason import Reason
 
-TARGET = Path(__file__).parent / "reference.md"
+HERE = Path(__file__).parent
 
 
 def first_line(text: str | None) -> str:
@@ -21,7 +23,7 @@ def first_line(text: str | None) -> str:
 
 
 def draw() -> str:
-    """The whole page."""
+    """The page of the tables that a call meets."""
     lines = ["# Reference", "", "Drawn from the code by `python docs/generate.py`; a test keeps it so.", ""]
     lines += ["## What every call is asked", "", "In this order; the first fault is the reason. `chain/check.py`.", ""]
     lines += ["| | question | answer that allows |", "|---|---|---|"]
@@ -37,11 +39,60 @@ def draw() -> str:
     return "\n".join(lines) + "\n"
 
 
+CONTROLS = """\
+# Controls
+
+What NIST, OWASP and CSA ask for, and what answers it here. Drawn from `chain/framework.py`, `chain/mechanismcall.py`
+and `chain/mechanismrun.py` by `python docs/generate.py`; a test keeps it so, and another that every test named here
+is there.
+
+    chain controls report --server HOST:PORT --credential-file auditor.secret
+    chain controls report --ledger DIR --framework owasp-asi --framework maestro
+    chain controls report --export FILE --key VKEY --md > controls.md
+    chain policy approvals --md --ledger DIR     # who has to approve what, in the policy's own words
+
+The report adds to this page how the authority is configured now and what its record shows: how much was refused, the
+last refusal with its record, what is switched off and what switches it on, emergencies that nobody signed off, and
+what stands and nobody answers for. It exits 1 where something is off that a label rests on (a **gap**), or something
+waits for people. An export does not hold the configuration: such rows are `unknown`, and no gap. Of a service it is
+for auditors and operators (`configuration` of `GetServerInfo`).
+
+**Enforced**: a call that offends is refused. **Contained**: what goes wrong stays small. **Evidence only**: the
+record shows it, and people have to act. **Out of scope**: another product's work. A label rests on the mechanisms in
+*by*, and is a gap while one of them is off; those in *also* make it stronger.
+"""
+
+
+def controls() -> str:
+    """The page of the controls."""
+    lines = [CONTROLS]
+    for framework in FRAMEWORKS.values():
+        lines += [f"## {framework.title}", "", f"`--framework {framework.name}`. {framework.limit}".rstrip(), ""]
+        lines += ["| | item | label | by | also | what is not done |", "|---|---|---|---|---|---|"]
+        lines += [item_row(item) for item in framework.items]
+        lines.append("")
+    lines += ["## Mechanisms", "", "| | what it does | switched on by | tests |", "|---|---|---|---|"]
+    for one in MECHANISMS.values():
+        tests = "<br>".join(f"`{test.removeprefix('tests/')}`" for test in one.tests)
+        lines.append(f"| {one.name} | {one.text} | {one.setting or 'always on'} | {tests} |")
+    return "\n".join(lines) + "\n"
+
+
+def item_row(item: Item) -> str:
+    """One line of a framework's table."""
+    cells = (item.id, item.title, item.label.value, ", ".join(item.by), ", ".join(item.also), item.limit)
+    return f"| {' | '.join(cells)} |"
+
+
+PAGES = {HERE / "reference.md": draw, HERE / "controls.md": controls}
+
+
 def main() -> int:
-    """Write the page, or compare it."""
+    """Write the pages, or compare them."""
     if "--check" in sys.argv[1:]:
-        return 0 if TARGET.read_text() == draw() else 1
-    TARGET.write_text(draw())
+        return 0 if all(page.read_text() == drawn() for page, drawn in PAGES.items()) else 1
+    for page, drawn in PAGES.items():
+        page.write_text(drawn())
     return 0
 
 

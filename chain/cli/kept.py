@@ -6,6 +6,7 @@ ledger keeps a running service and this apart.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from chain.key import PublicKey
 from chain.order import Delegate, Issue, Revoke
 from chain.request import Request
 from chain.search import Found, Search
+from chain.service.info import describe
 from chain.service.settings import load
 from chain.signalling import Signalled
 from chain.simulate import Simulation
@@ -37,6 +39,7 @@ from chain.supposed import Hypothesis
 from chain.view import Delegated, Revoked
 from chain.watch import Stand, Told
 from chain.watching import Watching
+from chain.wire.info import ServerInfo
 
 T = TypeVar("T", bound=Told | Stand)
 
@@ -51,7 +54,8 @@ class Kept:
             ConfigurationError: no such configuration.
             LedgerLockedError: a service is running on it.
         """
-        self._authority = authority(load(["--config", str(folder / "chain.toml")]))
+        self._settings = load(["--config", str(folder / "chain.toml")])
+        self._authority = authority(self._settings)
         self._caller = embedded()
         for said in self._authority.keys.found:
             click.echo(f"chain: {printable(said)}", err=True)
@@ -64,6 +68,10 @@ class Kept:
     def audience(self) -> str:
         """Return the authority's own name."""
         return self._authority.audience
+
+    def info(self) -> ServerInfo:
+        """Return what a server on this ledger would say of itself."""
+        return describe(self._authority, self._settings, self._caller, time.time())
 
     def check(self, presented: Sequence[str], request: Request) -> Decision:
         """Decide one call, and record it."""

@@ -7,6 +7,7 @@ import click
 from chain.cli.policy_active import activate, show
 from chain.cli.policy_compare import diff
 from chain.cli.policy_folder import init, lint, test, validate
+from chain.cli.policy_paths import approvals
 
 
 @click.group()
@@ -18,5 +19,5 @@ def policy() -> None:
     """
 
 
-for _command in (init, validate, test, lint, diff, activate, show):
+for _command in (init, validate, test, lint, diff, activate, show, approvals):
     policy.add_command(_command)

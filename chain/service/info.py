@@ -7,6 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from chain.authority import Authority
+from chain.caller import ALLOWED, Caller
+from chain.configuration import Configuration
 from chain.service.batch import MAX_ITEMS
 from chain.service.gate import Call
 from chain.service.settings import ServeSettings
@@ -42,29 +44,61 @@ class Info:
         return {"GetServerInfo": self._get}
 
     async def _get(self, _message: pb.GetServerInfoRequest, call: Call) -> pb.GetServerInfoResponse:
-        authority, settings = self._authority, self._settings
-        rules = authority.verifier.rules
-        return info_to(
-            ServerInfo(
-                version=VERSION,
-                issuer=authority.issuer,
-                audience=call.caller.audience or "",
-                authority=authority.audience,
-                trust_anchors=tuple(anchor.key.thumbprint for anchor in authority.verifier.anchors),
-                bounds=Bounds(
-                    token_bytes=MAX_TOKEN,
-                    chain_bytes=MAX_CHAIN,
-                    depth=rules.max_depth + 1,
-                    message_bytes=settings.max_message_bytes,
-                    batch_items=MAX_ITEMS,
-                    lifetime_seconds=settings.max_lifetime,
-                    skew_seconds=MAX_SKEW,
-                ),
-                profile=rules.profile.value,
-                labels=rules.labels,
-                revision=authority.revision,
-                all_synced=settings.all_synced,
-                reason_version=HIGHEST,
-                time_ms=int(self._clock() * 1000),
-            )
-        )
+        return info_to(describe(self._authority, self._settings, call.caller, self._clock()))
+
+
+def describe(authority: Authority, settings: ServeSettings, caller: Caller, now: float) -> ServerInfo:
+    """Return what an authority says of itself to a caller; who may read its policy is told how it is configured."""
+    rules = authority.verifier.rules
+    return ServerInfo(
+        version=VERSION,
+        issuer=authority.issuer,
+        audience=caller.audience or "",
+        authority=authority.audience,
+        trust_anchors=tuple(anchor.key.thumbprint for anchor in authority.verifier.anchors),
+        bounds=Bounds(
+            token_bytes=MAX_TOKEN,
+            chain_bytes=MAX_CHAIN,
+            depth=rules.max_depth + 1,
+            message_bytes=settings.max_message_bytes,
+            batch_items=MAX_ITEMS,
+            lifetime_seconds=settings.max_lifetime,
+            skew_seconds=MAX_SKEW,
+        ),
+        profile=rules.profile.value,
+        labels=rules.labels,
+        revision=authority.revision,
+        all_synced=settings.all_synced,
+        reason_version=HIGHEST,
+        time_ms=int(now * 1000),
+        configuration=None if caller.roles.isdisjoint(ALLOWED["GetPolicy"]) else _configuration(authority, settings),
+    )
+
+
+def _configuration(authority: Authority, settings: ServeSettings) -> Configuration:
+    told, pace = settings.identity, settings.pace
+    return Configuration(
+        policy=authority.policies.digest,
+        gates=authority.policies.gates,
+        shadow=tuple(sorted(settings.shadow)),
+        profile=settings.profile,
+        kept=settings.ledger != "memory",
+        all_synced=settings.all_synced,
+        tls=settings.tls_cert is not None,
+        mutual_tls=bool(settings.mtls_listen),
+        sockets=any(caller.socket for caller in settings.callers),
+        tokens=told is not None and bool(told.jwt_audience),
+        people=told is not None and bool(told.oidc),
+        custody=settings.custody is not None,
+        keys=authority.keys.states,
+        calls=pace.calls,
+        denials=pace.denials,
+        delegations=pace.delegations,
+        outstanding=pace.outstanding,
+        lifetime=min(settings.lifetimes.critical, settings.max_lifetime),
+        must_name=tuple(sorted(settings.roots_must_name)),
+        tools=authority.policies.tools,
+        status_list=settings.status_list is not None,
+        transmitters=len(settings.signals),
+        vouching=sum(bool(caller.vouches) for caller in settings.callers),
+    )

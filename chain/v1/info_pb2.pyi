@@ -80,6 +80,7 @@ class GetServerInfoResponse(_message.Message):
     REASON_VERSION_FIELD_NUMBER: _builtins.int
     TIME_MS_FIELD_NUMBER: _builtins.int
     AUTHORITY_FIELD_NUMBER: _builtins.int
+    CONFIGURATION_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """The version of the software, as its distribution states it."""
     issuer: _builtins.str
@@ -110,6 +111,10 @@ class GetServerInfoResponse(_message.Message):
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The classification labels, lowest first."""
 
+    @_builtins.property
+    def configuration(self) -> Global___Configuration:
+        """How it is configured. Auditors and operators are told; for everybody else it is absent."""
+
     def __init__(
         self,
         *,
@@ -125,14 +130,143 @@ class GetServerInfoResponse(_message.Message):
         reason_version: _builtins.int = ...,
         time_ms: _builtins.int = ...,
         authority: _builtins.str = ...,
+        configuration: Global___Configuration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bounds", b"bounds"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bounds", b"bounds", "configuration", b"configuration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "authority", b"authority", "bounds", b"bounds", "durability", b"durability", "issuer", b"issuer", "labels", b"labels", "profile", b"profile", "reason_version", b"reason_version", "revision", b"revision", "time_ms", b"time_ms", "trust_anchors", b"trust_anchors", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "authority", b"authority", "bounds", b"bounds", "configuration", b"configuration", "durability", b"durability", "issuer", b"issuer", "labels", b"labels", "profile", b"profile", "reason_version", b"reason_version", "revision", b"revision", "time_ms", b"time_ms", "trust_anchors", b"trust_anchors", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetServerInfoResponse: _TypeAlias = GetServerInfoResponse  # noqa: Y015
+
+@_typing.final
+class Configuration(_message.Message):
+    """Which controls are on, and how far they go. No secret is in it, no name of a file and no address."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class KeysEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    POLICY_DIGEST_FIELD_NUMBER: _builtins.int
+    GATES_FIELD_NUMBER: _builtins.int
+    SHADOW_FIELD_NUMBER: _builtins.int
+    LEDGER_KEPT_FIELD_NUMBER: _builtins.int
+    TLS_FIELD_NUMBER: _builtins.int
+    MUTUAL_TLS_FIELD_NUMBER: _builtins.int
+    SOCKETS_FIELD_NUMBER: _builtins.int
+    WORKLOAD_TOKENS_FIELD_NUMBER: _builtins.int
+    PEOPLE_FIELD_NUMBER: _builtins.int
+    CUSTODY_FIELD_NUMBER: _builtins.int
+    KEYS_FIELD_NUMBER: _builtins.int
+    PACE_CALLS_FIELD_NUMBER: _builtins.int
+    PACE_DENIALS_FIELD_NUMBER: _builtins.int
+    PACE_DELEGATIONS_FIELD_NUMBER: _builtins.int
+    PACE_OUTSTANDING_FIELD_NUMBER: _builtins.int
+    CRITICAL_LIFETIME_SECONDS_FIELD_NUMBER: _builtins.int
+    ROOTS_MUST_NAME_FIELD_NUMBER: _builtins.int
+    TOOLS_FIELD_NUMBER: _builtins.int
+    STATUS_LIST_FIELD_NUMBER: _builtins.int
+    TRANSMITTERS_FIELD_NUMBER: _builtins.int
+    VOUCHING_FIELD_NUMBER: _builtins.int
+    policy_digest: _builtins.str
+    """The digest of the active bundle; empty where none is."""
+    gates: _builtins.int
+    """The rules of it that hold calls back until people have approved."""
+    ledger_kept: _builtins.bool
+    """Whether the ledger outlives the process."""
+    tls: _builtins.bool
+    """Whether bearer secrets are taken over TLS."""
+    mutual_tls: _builtins.bool
+    """Whether workloads call with X.509-SVIDs."""
+    sockets: _builtins.bool
+    """Whether callers have sockets of their own."""
+    workload_tokens: _builtins.bool
+    """Whether workloads call with JWT-SVIDs."""
+    people: _builtins.bool
+    """Whether people call with tokens of an OpenID provider."""
+    custody: _builtins.bool
+    """Whether keys of agents are kept here."""
+    pace_calls: _builtins.int
+    """The calls in a window that one principal may make; 0 for any number."""
+    pace_denials: _builtins.int
+    """The denied calls in a window that suspend a principal; 0 for never."""
+    pace_delegations: _builtins.int
+    """The delegations in a window that suspend their maker; 0 for never."""
+    pace_outstanding: _builtins.int
+    """The delegations of one principal that have not ended, beyond which it makes no more; 0 for any number."""
+    critical_lifetime_seconds: _builtins.int
+    """The seconds that a root with a critical tool may live."""
+    tools: _builtins.int
+    """The tools that the catalogue lists."""
+    status_list: _builtins.bool
+    """Whether roots are listed for verifiers who ask nobody."""
+    transmitters: _builtins.int
+    """The keys of those whose security events are taken."""
+    vouching: _builtins.int
+    """The enforcement points whose word is taken for holders that they authenticated themselves."""
+    @_builtins.property
+    def shadow(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The kinds of refusals that are answered and not enforced."""
+
+    @_builtins.property
+    def keys(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """How many of the issuer's keys are in each state."""
+
+    @_builtins.property
+    def roots_must_name(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What a root is not issued without."""
+
+    def __init__(
+        self,
+        *,
+        policy_digest: _builtins.str = ...,
+        gates: _builtins.int = ...,
+        shadow: _abc.Iterable[_builtins.str] | None = ...,
+        ledger_kept: _builtins.bool = ...,
+        tls: _builtins.bool = ...,
+        mutual_tls: _builtins.bool = ...,
+        sockets: _builtins.bool = ...,
+        workload_tokens: _builtins.bool = ...,
+        people: _builtins.bool = ...,
+        custody: _builtins.bool = ...,
+        keys: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        pace_calls: _builtins.int = ...,
+        pace_denials: _builtins.int = ...,
+        pace_delegations: _builtins.int = ...,
+        pace_outstanding: _builtins.int = ...,
+        critical_lifetime_seconds: _builtins.int = ...,
+        roots_must_name: _abc.Iterable[_builtins.str] | None = ...,
+        tools: _builtins.int = ...,
+        status_list: _builtins.bool = ...,
+        transmitters: _builtins.int = ...,
+        vouching: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["critical_lifetime_seconds", b"critical_lifetime_seconds", "custody", b"custody", "gates", b"gates", "keys", b"keys", "ledger_kept", b"ledger_kept", "mutual_tls", b"mutual_tls", "pace_calls", b"pace_calls", "pace_delegations", b"pace_delegations", "pace_denials", b"pace_denials", "pace_outstanding", b"pace_outstanding", "people", b"people", "policy_digest", b"policy_digest", "roots_must_name", b"roots_must_name", "shadow", b"shadow", "sockets", b"sockets", "status_list", b"status_list", "tls", b"tls", "tools", b"tools", "transmitters", b"transmitters", "vouching", b"vouching", "workload_tokens", b"workload_tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Configuration: _TypeAlias = Configuration  # noqa: Y015
 
 @_typing.final
 class Bounds(_message.Message):

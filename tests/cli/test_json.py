@@ -190,6 +190,12 @@ TABLE = [
     Row("shadow by nobody", lambda p: ["shadow", *NOBODY], 3, {"error": "unreachable"}),
     Row("audit by nobody", lambda p: ["audit", "who", *NOBODY], 3, {"error": "unreachable"}),
     Row("audit as a gate", lambda p: ["audit", "who", *p.as_caller("gate")], 1, {"error": "permission_denied"}),
+    Row("controls", lambda p: ["controls", "report", "--ledger", p.played.folder], 0, {"gaps": 0, "findings": []}),
+    Row("controls by nobody", lambda p: ["controls", "report", *NOBODY], 3, {"error": "unreachable"}),
+    Row(
+        "controls as a gate", lambda p: ["controls", "report", *p.as_caller("gate")], 1, {"error": "permission_denied"}
+    ),
+    Row("policy approvals by nobody", lambda p: ["policy", "approvals", *NOBODY], 3, {"error": "unreachable"}),
     Row("watch by nobody", lambda p: ["watch", *NOBODY], 3, {"error": "unreachable"}),
     Row("watch as an agent", lambda p: ["watch", *p.as_caller("orchestrator")], 1, {"error": "permission_denied"}),
     Row(

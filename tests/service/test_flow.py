@@ -8,6 +8,7 @@ import pytest
 
 from chain import enrolment, mint, proof
 from chain.base64url import b64encode
+from chain.caller import Role
 from chain.decision import Effect
 from chain.errors import ConflictError, ExcessError
 from chain.grant import Grant
@@ -15,12 +16,12 @@ from chain.order import Issue, Revoke
 from chain.principal import Principal
 from chain.reason import Reason
 from chain.v1 import authorization_pb2 as pb
-from chain.v1 import decision_pb2, delegation_pb2, info_pb2
+from chain.v1 import decision_pb2, delegation_pb2, info_pb2, info_pb2_grpc
 from chain.view import Query
 from chain.wire import convert
 from chain.wire.status import error_from, item_error_from
 
-from .conftest import AUTHORITY, GRANT, KEYS, PEP, World, ask
+from .conftest import AUTHORITY, GRANT, KEYS, PEP, Serve, World, ask, bearer, fingerprint, secret
 
 NARROW = mint.grant({"tools": {"bank.pay": {"amount": {"constraint_type": "range", "max": 50}}}})
 WIDE = mint.grant({"tools": {"bank.pay": {"amount": {"constraint_type": "range", "max": 5000}}}})
@@ -282,6 +283,24 @@ async def test_info_tells_each_caller_its_audience(world: World) -> None:
     assert (told.audience, told.authority, told.issuer) == (PEP, AUTHORITY, "https://issuer.example")
     told = convert.info_from(await world.stub("auditor").GetServerInfo(info_pb2.GetServerInfoRequest()))
     assert told.audience == ""
+
+
+async def test_info_tells_auditors_and_operators_alone_how_it_is_configured(serve: Serve) -> None:
+    people = [
+        {"name": role.value, "roles": [role.value], "credentials": [fingerprint(role.value)], "audience": PEP}
+        for role in Role
+    ]
+    world = await serve(callers=people, sockets=None, shadow=["class"], pace={"calls": 7}, policy="default")
+    told = {}
+    for role in Role:
+        stub = info_pb2_grpc.ServerInfoServiceStub(world.channel())
+        reply = await stub.GetServerInfo(info_pb2.GetServerInfoRequest(), metadata=bearer(role.value), timeout=20)
+        assert secret(role.value).encode() not in reply.SerializeToString()
+        told[role] = convert.info_from(reply).configuration
+    assert {role for role, one in told.items() if one is not None} == {Role.AUDITOR, Role.OPERATOR}
+    found = told[Role.AUDITOR]
+    assert found is not None
+    assert (found.shadow, found.calls, found.profile, found.mutual_tls) == (("class",), 7, "sound", False)
 
 
 async def test_a_child_may_name_its_parents_chain_by_digest(world: World) -> None:
