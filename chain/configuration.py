@@ -34,6 +34,8 @@ class Configuration:
         tools: how many the catalogue lists.
         status_list: whether roots are listed for verifiers who ask nobody.
         transmitters: whose security events are taken: how many keys.
+        checkpoints: whether what the record holds is signed.
+        witnessed: whether somebody else keeps what was signed: a copy elsewhere, or witnesses.
         vouching: enforcement points whose word is taken for holders that they authenticated themselves.
     """
 
@@ -59,4 +61,6 @@ class Configuration:
     tools: int = 0
     status_list: bool = False
     transmitters: int = 0
+    checkpoints: bool = False
+    witnessed: bool = False
     vouching: int = 0

@@ -72,7 +72,7 @@ _SP_800_207 = (
     Item("T6", "Authentication and authorization are enforced before access", _E,
          ("every call", "whole chain", "possession", "callers"), ("running work",)),
     Item("T7", "As much as possible is collected, to improve", _E,
-         ("record", "questions"), ("tamper evidence", "policy tests")),
+         ("record", "questions"), ("tamper evidence", "witness")),
 )  # fmt: skip
 
 _ASI = (
@@ -132,7 +132,7 @@ _MAESTRO = (
          "Of tools that are guarded; one that is called around the guard is not seen."),
     Item("L4", "Deployment and Infrastructure", _E, ("channel", "callers"), ("workload identity",),
          "Of this service; hosts and networks are the deployment's."),
-    Item("L5", "Evaluation and Observability", _E, ("record", "questions"), ("tamper evidence",)),
+    Item("L5", "Evaluation and Observability", _E, ("record", "questions"), ("tamper evidence", "witness")),
     Item("L6", "Security and Compliance", _E, ("policy", "attenuation", "record"), ("approval", "policy tests")),
     Item("L7", "Agent Ecosystem", _E, ("attenuation", "whole chain", "revocation"), ("trust domains",)),
 )  # fmt: skip
@@ -154,7 +154,7 @@ _GOVERN = (
     Item("4.1", "A critical-thinking, safety-first mindset is fostered", _O),
     Item("4.2", "Risks and impacts are documented", _V, ("questions", "record")),
     Item("4.3", "Testing, incident identification and sharing are enabled", _V,
-         ("policy tests", "record"), ("tamper evidence",)),
+         ("policy tests", "record"), ("tamper evidence", "witness")),
     Item("5.1", "External feedback is collected and integrated", _O),
     Item("5.2", "Adjudicated feedback is incorporated regularly", _O),
     Item("6.1", "Third-party risks are addressed by policy", _V, ("policy", "attenuation"), ("trust domains",)),

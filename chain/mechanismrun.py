@@ -134,8 +134,20 @@ OF_OPERATION = (
         "Records are leaves of a tree; from an export and a key alone, any change is found and named.",
         (
             "tests/audit/test_intact.py::test_ten_thousand_random_changes_are_all_found",
+            "tests/audit/test_auditing.py::test_a_ledger_that_was_changed_underneath_gets_no_checkpoint",
+        ),
+        on=lambda told: told.checkpoints,
+        setting="ledger = a directory, beside which the key lies",
+    ),
+    Mechanism(
+        "witness",
+        "Somebody else keeps what was signed, so that a record cut off or forked with its own key is found too.",
+        (
+            "tests/audit/test_auditing.py::test_a_witness_is_taken_and_nobody_else",
             "tests/audit/test_intact.py::test_a_log_that_signs_two_histories_is_found_by_who_kept_a_checkpoint",
         ),
+        on=lambda told: told.witnessed,
+        setting="checkpoints.copy_to or checkpoints.witnesses",
     ),
     Mechanism(
         "questions",

@@ -84,7 +84,7 @@ def markdown(found: Paths, level: int = 1) -> Iterator[str]:
     yield f"{mark}# The rules themselves"
     for rule in (*found.gates, *found.approvers):
         fence = "`" * max(3, 1 + _longest(rule.text))
-        yield from ("", f"`{rule.file}`, line {rule.line}:", "", fence, *rule.text.splitlines(), fence)
+        yield from ("", f"`{rule.file}`, line {rule.line}:", "", fence, *rule.text.expandtabs(4).splitlines(), fence)
 
 
 def cell(text: str) -> str:

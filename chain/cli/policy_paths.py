@@ -33,7 +33,7 @@ def approvals(folder: Path | None, where: remote.Where, *, as_markdown: bool, as
         return
     if as_markdown:
         for line in markdown(found):
-            click.echo(printable(line.expandtabs(4)))
+            click.echo(printable(line))
         return
     for rule in found.gates:
         people = "1 person" if rule.threshold == 1 else f"{rule.threshold} people"

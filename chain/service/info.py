@@ -101,4 +101,6 @@ def _configuration(authority: Authority, settings: ServeSettings) -> Configurati
         status_list=settings.status_list is not None,
         transmitters=len(settings.signals),
         vouching=sum(bool(caller.vouches) for caller in settings.callers),
+        checkpoints=authority.audit.key is not None,
+        witnessed=settings.checkpoints.copy_to is not None or bool(settings.checkpoints.witnesses),
     )

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13\x63hain/v1/info.proto\x12\x08\x63hain.v1\"\x16\n\x14GetServerInfoRequest\"\xcc\x02\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06issuer\x18\x02 \x01(\t\x12\x10\n\x08\x61udience\x18\x03 \x01(\t\x12\x15\n\rtrust_anchors\x18\x04 \x03(\t\x12 \n\x06\x62ounds\x18\x05 \x01(\x0b\x32\x10.chain.v1.Bounds\x12\x0f\n\x07profile\x18\x06 \x01(\t\x12\x0e\n\x06labels\x18\x07 \x03(\t\x12\x10\n\x08revision\x18\x08 \x01(\x04\x12(\n\ndurability\x18\t \x01(\x0e\x32\x14.chain.v1.Durability\x12\x16\n\x0ereason_version\x18\n \x01(\r\x12\x0f\n\x07time_ms\x18\x0b \x01(\x03\x12\x11\n\tauthority\x18\x0c \x01(\t\x12.\n\rconfiguration\x18\r \x01(\x0b\x32\x17.chain.v1.Configuration\"\x8a\x04\n\rConfiguration\x12\x15\n\rpolicy_digest\x18\x01 \x01(\t\x12\r\n\x05gates\x18\x02 \x01(\r\x12\x0e\n\x06shadow\x18\x03 \x03(\t\x12\x13\n\x0bledger_kept\x18\x04 \x01(\x08\x12\x0b\n\x03tls\x18\x05 \x01(\x08\x12\x12\n\nmutual_tls\x18\x06 \x01(\x08\x12\x0f\n\x07sockets\x18\x07 \x01(\x08\x12\x17\n\x0fworkload_tokens\x18\x08 \x01(\x08\x12\x0e\n\x06people\x18\t \x01(\x08\x12\x0f\n\x07\x63ustody\x18\n \x01(\x08\x12/\n\x04keys\x18\x0b \x03(\x0b\x32!.chain.v1.Configuration.KeysEntry\x12\x12\n\npace_calls\x18\x0c \x01(\r\x12\x14\n\x0cpace_denials\x18\r \x01(\r\x12\x18\n\x10pace_delegations\x18\x0e \x01(\r\x12\x18\n\x10pace_outstanding\x18\x0f \x01(\r\x12!\n\x19\x63ritical_lifetime_seconds\x18\x10 \x01(\r\x12\x17\n\x0froots_must_name\x18\x11 \x03(\t\x12\r\n\x05tools\x18\x12 \x01(\r\x12\x13\n\x0bstatus_list\x18\x13 \x01(\x08\x12\x14\n\x0ctransmitters\x18\x14 \x01(\r\x12\x10\n\x08vouching\x18\x15 \x01(\r\x1a+\n\tKeysEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\"\x9d\x01\n\x06\x42ounds\x12\x13\n\x0btoken_bytes\x18\x01 \x01(\r\x12\x13\n\x0b\x63hain_bytes\x18\x02 \x01(\r\x12\r\n\x05\x64\x65pth\x18\x03 \x01(\r\x12\x15\n\rmessage_bytes\x18\x04 \x01(\r\x12\x13\n\x0b\x62\x61tch_items\x18\x05 \x01(\r\x12\x18\n\x10lifetime_seconds\x18\x06 \x01(\r\x12\x14\n\x0cskew_seconds\x18\x07 \x01(\r*a\n\nDurability\x12\x1a\n\x16\x44URABILITY_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x44URABILITY_READS_WRITTEN\x10\x01\x12\x19\n\x15\x44URABILITY_ALL_SYNCED\x10\x02\x32\x65\n\x11ServerInfoService\x12P\n\rGetServerInfo\x12\x1e.chain.v1.GetServerInfoRequest\x1a\x1f.chain.v1.GetServerInfoResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13\x63hain/v1/info.proto\x12\x08\x63hain.v1\"\x16\n\x14GetServerInfoRequest\"\xcc\x02\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06issuer\x18\x02 \x01(\t\x12\x10\n\x08\x61udience\x18\x03 \x01(\t\x12\x15\n\rtrust_anchors\x18\x04 \x03(\t\x12 \n\x06\x62ounds\x18\x05 \x01(\x0b\x32\x10.chain.v1.Bounds\x12\x0f\n\x07profile\x18\x06 \x01(\t\x12\x0e\n\x06labels\x18\x07 \x03(\t\x12\x10\n\x08revision\x18\x08 \x01(\x04\x12(\n\ndurability\x18\t \x01(\x0e\x32\x14.chain.v1.Durability\x12\x16\n\x0ereason_version\x18\n \x01(\r\x12\x0f\n\x07time_ms\x18\x0b \x01(\x03\x12\x11\n\tauthority\x18\x0c \x01(\t\x12.\n\rconfiguration\x18\r \x01(\x0b\x32\x17.chain.v1.Configuration\"\xb2\x04\n\rConfiguration\x12\x15\n\rpolicy_digest\x18\x01 \x01(\t\x12\r\n\x05gates\x18\x02 \x01(\r\x12\x0e\n\x06shadow\x18\x03 \x03(\t\x12\x13\n\x0bledger_kept\x18\x04 \x01(\x08\x12\x0b\n\x03tls\x18\x05 \x01(\x08\x12\x12\n\nmutual_tls\x18\x06 \x01(\x08\x12\x0f\n\x07sockets\x18\x07 \x01(\x08\x12\x17\n\x0fworkload_tokens\x18\x08 \x01(\x08\x12\x0e\n\x06people\x18\t \x01(\x08\x12\x0f\n\x07\x63ustody\x18\n \x01(\x08\x12/\n\x04keys\x18\x0b \x03(\x0b\x32!.chain.v1.Configuration.KeysEntry\x12\x12\n\npace_calls\x18\x0c \x01(\r\x12\x14\n\x0cpace_denials\x18\r \x01(\r\x12\x18\n\x10pace_delegations\x18\x0e \x01(\r\x12\x18\n\x10pace_outstanding\x18\x0f \x01(\r\x12!\n\x19\x63ritical_lifetime_seconds\x18\x10 \x01(\r\x12\x17\n\x0froots_must_name\x18\x11 \x03(\t\x12\r\n\x05tools\x18\x12 \x01(\r\x12\x13\n\x0bstatus_list\x18\x13 \x01(\x08\x12\x14\n\x0ctransmitters\x18\x14 \x01(\r\x12\x10\n\x08vouching\x18\x15 \x01(\r\x12\x13\n\x0b\x63heckpoints\x18\x16 \x01(\x08\x12\x11\n\twitnessed\x18\x17 \x01(\x08\x1a+\n\tKeysEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\"\x9d\x01\n\x06\x42ounds\x12\x13\n\x0btoken_bytes\x18\x01 \x01(\r\x12\x13\n\x0b\x63hain_bytes\x18\x02 \x01(\r\x12\r\n\x05\x64\x65pth\x18\x03 \x01(\r\x12\x15\n\rmessage_bytes\x18\x04 \x01(\r\x12\x13\n\x0b\x62\x61tch_items\x18\x05 \x01(\r\x12\x18\n\x10lifetime_seconds\x18\x06 \x01(\r\x12\x14\n\x0cskew_seconds\x18\x07 \x01(\r*a\n\nDurability\x12\x1a\n\x16\x44URABILITY_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x44URABILITY_READS_WRITTEN\x10\x01\x12\x19\n\x15\x44URABILITY_ALL_SYNCED\x10\x02\x32\x65\n\x11ServerInfoService\x12P\n\rGetServerInfo\x12\x1e.chain.v1.GetServerInfoRequest\x1a\x1f.chain.v1.GetServerInfoResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,18 +33,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CONFIGURATION_KEYSENTRY']._loaded_options = None
   _globals['_CONFIGURATION_KEYSENTRY']._serialized_options = b'8\001'
-  _globals['_DURABILITY']._serialized_start=1077
-  _globals['_DURABILITY']._serialized_end=1174
+  _globals['_DURABILITY']._serialized_start=1117
+  _globals['_DURABILITY']._serialized_end=1214
   _globals['_GETSERVERINFOREQUEST']._serialized_start=33
   _globals['_GETSERVERINFOREQUEST']._serialized_end=55
   _globals['_GETSERVERINFORESPONSE']._serialized_start=58
   _globals['_GETSERVERINFORESPONSE']._serialized_end=390
   _globals['_CONFIGURATION']._serialized_start=393
-  _globals['_CONFIGURATION']._serialized_end=915
-  _globals['_CONFIGURATION_KEYSENTRY']._serialized_start=872
-  _globals['_CONFIGURATION_KEYSENTRY']._serialized_end=915
-  _globals['_BOUNDS']._serialized_start=918
-  _globals['_BOUNDS']._serialized_end=1075
-  _globals['_SERVERINFOSERVICE']._serialized_start=1176
-  _globals['_SERVERINFOSERVICE']._serialized_end=1277
+  _globals['_CONFIGURATION']._serialized_end=955
+  _globals['_CONFIGURATION_KEYSENTRY']._serialized_start=912
+  _globals['_CONFIGURATION_KEYSENTRY']._serialized_end=955
+  _globals['_BOUNDS']._serialized_start=958
+  _globals['_BOUNDS']._serialized_end=1115
+  _globals['_SERVERINFOSERVICE']._serialized_start=1216
+  _globals['_SERVERINFOSERVICE']._serialized_end=1317
 # @@protoc_insertion_point(module_scope)

@@ -187,6 +187,8 @@ class Configuration(_message.Message):
     STATUS_LIST_FIELD_NUMBER: _builtins.int
     TRANSMITTERS_FIELD_NUMBER: _builtins.int
     VOUCHING_FIELD_NUMBER: _builtins.int
+    CHECKPOINTS_FIELD_NUMBER: _builtins.int
+    WITNESSED_FIELD_NUMBER: _builtins.int
     policy_digest: _builtins.str
     """The digest of the active bundle; empty where none is."""
     gates: _builtins.int
@@ -223,6 +225,10 @@ class Configuration(_message.Message):
     """The keys of those whose security events are taken."""
     vouching: _builtins.int
     """The enforcement points whose word is taken for holders that they authenticated themselves."""
+    checkpoints: _builtins.bool
+    """Whether what the record holds is signed."""
+    witnessed: _builtins.bool
+    """Whether somebody else keeps what was signed: a copy elsewhere, or witnesses."""
     @_builtins.property
     def shadow(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The kinds of refusals that are answered and not enforced."""
@@ -259,10 +265,12 @@ class Configuration(_message.Message):
         status_list: _builtins.bool = ...,
         transmitters: _builtins.int = ...,
         vouching: _builtins.int = ...,
+        checkpoints: _builtins.bool = ...,
+        witnessed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["critical_lifetime_seconds", b"critical_lifetime_seconds", "custody", b"custody", "gates", b"gates", "keys", b"keys", "ledger_kept", b"ledger_kept", "mutual_tls", b"mutual_tls", "pace_calls", b"pace_calls", "pace_delegations", b"pace_delegations", "pace_denials", b"pace_denials", "pace_outstanding", b"pace_outstanding", "people", b"people", "policy_digest", b"policy_digest", "roots_must_name", b"roots_must_name", "shadow", b"shadow", "sockets", b"sockets", "status_list", b"status_list", "tls", b"tls", "tools", b"tools", "transmitters", b"transmitters", "vouching", b"vouching", "workload_tokens", b"workload_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoints", b"checkpoints", "critical_lifetime_seconds", b"critical_lifetime_seconds", "custody", b"custody", "gates", b"gates", "keys", b"keys", "ledger_kept", b"ledger_kept", "mutual_tls", b"mutual_tls", "pace_calls", b"pace_calls", "pace_delegations", b"pace_delegations", "pace_denials", b"pace_denials", "pace_outstanding", b"pace_outstanding", "people", b"people", "policy_digest", b"policy_digest", "roots_must_name", b"roots_must_name", "shadow", b"shadow", "sockets", b"sockets", "status_list", b"status_list", "tls", b"tls", "tools", b"tools", "transmitters", b"transmitters", "vouching", b"vouching", "witnessed", b"witnessed", "workload_tokens", b"workload_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -137,6 +137,8 @@ def _configuration_to(one: Configuration) -> info_pb2.Configuration:
         status_list=one.status_list,
         transmitters=one.transmitters,
         vouching=one.vouching,
+        checkpoints=one.checkpoints,
+        witnessed=one.witnessed,
     )
 
 
@@ -166,4 +168,6 @@ def _configuration_from(message: info_pb2.Configuration, profile: str, *, all_sy
         status_list=message.status_list,
         transmitters=message.transmitters,
         vouching=message.vouching,
+        checkpoints=message.checkpoints,
+        witnessed=message.witnessed,
     )

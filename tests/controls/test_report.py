@@ -29,6 +29,8 @@ FULL = Configuration(
     lifetime=900,
     must_name=("owner", "purposes", "task"),
     transmitters=1,
+    checkpoints=True,
+    witnessed=True,
 )
 
 OFF: dict[str, dict[str, Any]] = {
@@ -44,6 +46,8 @@ OFF: dict[str, dict[str, Any]] = {
     "rate limits": {"outstanding": 0},
     "signals": {"transmitters": 0},
     "record": {"kept": False},
+    "tamper evidence": {"checkpoints": False},
+    "witness": {"witnessed": False},
 }
 
 
@@ -191,3 +195,15 @@ def test_frameworks_are_named_as_the_help_says(run: Run) -> None:
     result = run("controls", "report", "--help")
     assert all(name in result.stdout for name in FRAMEWORKS)
     assert run("controls", "report", "--framework", "iso").exit_code == 2
+
+
+def test_an_export_shows_evidence_and_does_not_say_how_it_is_configured(run: Run, played: Path, tmp_path: Path) -> None:
+    file = tmp_path / "export"
+    assert run("audit", "export", file, "--ledger", played).exit_code == 0
+    result = run("controls", "report", "--export", file, "--json")
+    told = json.loads(result.stdout)
+    assert (result.exit_code, told["configured"], told["gaps"], told["approval_paths"]) == (0, False, 0, None)
+    rows = {row["id"]: row for row in told["rows"]}
+    assert (rows["ASI03"]["state"], rows["ASI08"]["state"], rows["NHI4"]["state"]) == ("unknown", "unknown", "on")
+    assert rows["ASI03"]["evidence"]["refused"] > 0
+    assert "an export does not say" in run("controls", "report", "--export", file).stdout

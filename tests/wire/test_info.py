@@ -12,7 +12,7 @@ SAID = Configuration(
     policy="digest", gates=3, shadow=("class", "policy"), profile="sound", kept=True, all_synced=True, tls=True,
     mutual_tls=True, sockets=True, tokens=True, people=True, custody=True, keys={"active": 1, "retiring": 2}, calls=4,
     denials=5, delegations=6, outstanding=7, lifetime=8, must_name=("owner",), tools=9, status_list=True,
-    transmitters=10, vouching=11,
+    transmitters=10, vouching=11, checkpoints=True, witnessed=True,
 )  # fmt: skip
 
 INFO = ServerInfo(
