@@ -175,19 +175,18 @@ def run(
 
     When COMMAND ends, what it held is revoked, with all that it handed on. Signals are passed on to it. The exit code
     is COMMAND's, 128 + N where signal N ended it, 127 or 126 where it cannot be run. Nothing is renewed: a program that
-    goes on after its chain's end is denied.
+    goes on after its chain's end is denied. With --ledger there needs to be no server: it serves that ledger meanwhile.
     """  # noqa: D301 - click reads \b as a mark, not Python
     path = program.find(command)
-    if where.ledger is not None or not where.named:
-        raise ConfigurationError("a program asks a service: give --server; `chain serve` runs one on a ledger")
+    if not where.named:
+        raise ConfigurationError("a program asks an authority: give --server or --ledger")
     handed_on, principal = own.handed_on(extent, facts), worker.principal(facts.owner)
     grant = worker.purposed(extent.given)
     harden.keep_memory()
     held = program.hold_signals()
     private = keyfile.generate()
     signer = private.signer()
-    with where.connect() as connected, private_directory() as directory:
-        client = cast("Client", connected)
+    with private_directory() as directory, _connected(where) as client:
         audience = _audience(client)
         lease: Lease
         if handed_on:
@@ -203,6 +202,19 @@ def run(
             left |= {environment.AUDIENCE: audience} | worker.declared(mint.unverified(given.tokens[-1]))
             code = program.run(path, command, _scrubbed(os.environ) | left, held)
     ctx.exit(code)
+
+
+@contextmanager
+def _connected(where: remote.Where) -> Iterator[Client]:
+    """Connect to the service; to one of its own, on a ledger at hand."""
+    if where.ledger is None:
+        with where.connect() as connected:
+            yield cast("Client", connected)
+        return
+    from chain.cli.athand import served  # noqa: PLC0415 - loads gRPC, as `where.connect` does
+
+    with served(where.ledger, where.timeout) as client:
+        yield client
 
 
 @contextmanager
@@ -236,4 +248,4 @@ def _audience(client: Client) -> str:
 
 def _scrubbed(environ: Mapping[str, str]) -> dict[str, str]:
     """Return an environment without what names the launcher's credentials."""
-    return {name: value for name, value in environ.items() if not name.startswith(_SCRUBBED)}
+    return {name: value for name, value in environ.items() if not name.upper().startswith(_SCRUBBED)}

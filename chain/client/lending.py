@@ -8,11 +8,11 @@ service would understand, and this table does not, is taken out of every message
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -31,6 +31,7 @@ MAX_CALLS = 256
 PATIENCE = 20.0
 """Seconds that beginning and ending may take, on however busy a machine."""
 
+T = TypeVar("T")
 Context: TypeAlias = "aio.ServicerContext[Any, Any]"
 
 LENT = frozenset(
@@ -96,16 +97,25 @@ def lent(place: Endpoint, path: Path) -> Iterator[None]:
     Raises:
         ConfigurationError: the socket cannot be bound.
     """
-    loop = asyncio.new_event_loop()
-    thread = Thread(target=loop.run_forever, name="chain-lending", daemon=True)
-    thread.start()
     lending = _Lending(place)
+    with loop_of_its_own("chain-lending") as run:
+        try:
+            run(lending.start(path))
+            path.chmod(0o600)
+            yield
+        finally:
+            run(lending.stop())
+
+
+@contextmanager
+def loop_of_its_own(name: str) -> Iterator[Callable[[Coroutine[Any, Any, T]], T]]:
+    """Run a loop on a thread of this name; gives what runs a coroutine there and waits for its result."""
+    loop = asyncio.new_event_loop()
+    thread = Thread(target=loop.run_forever, name=name, daemon=True)
+    thread.start()
     try:
-        asyncio.run_coroutine_threadsafe(lending.start(path), loop).result(PATIENCE)
-        path.chmod(0o600)
-        yield
+        yield lambda work: asyncio.run_coroutine_threadsafe(work, loop).result(PATIENCE)
     finally:
-        asyncio.run_coroutine_threadsafe(lending.stop(), loop).result(PATIENCE)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()

@@ -22,6 +22,7 @@ from click.testing import CliRunner
 from chain import mint
 from chain.cli import harden, lease, main, program
 from chain.cli import run as running
+from chain.cli.athand import served
 from chain.cli.privatedir import private_directory
 from chain.client import Client, Session, ainherited, inherited
 from chain.client.environment import left
@@ -244,8 +245,9 @@ def invoke(*words: str | Path) -> tuple[int, str, str]:
 
 TASK = ("--task", "t1", "--owner", "team")
 REFUSED: dict[str, tuple[tuple[str, ...], int, str, list[str]]] = {
-    "no server": ((*ROOT,), 2, "needs a service|give --server", []),
-    "a ledger": ((*ROOT, "--ledger", "x"), 2, "give --server", []),
+    "no server": ((*ROOT,), 2, "give --server or --ledger", []),
+    "no such ledger": ((*ROOT, "--ledger", "x"), 2, "chain.toml", []),
+    "a ledger and a server": (("SERVER", *ROOT, "--ledger", "x"), 2, "instead of a server", []),
     "nobody answers": (("--server", "127.0.0.1:1", "--timeout", "0.3", *ROOT), 3, "unreachable", []),
     "no grant": (("SERVER", *TASK), 2, "--grant", []),
     "a grant that is none": (("SERVER", *TASK, "--grant", "{"), 2, "--grant", []),
@@ -321,6 +323,46 @@ def test_where_it_cannot_be_taken_back_that_is_said_and_the_code_stays(
     assert (status, out) == (5, "")
     assert f"delegation {given[0].id} is NOT revoked, it ends by itself at" in err
     assert "gone (unreachable)" in err
+
+
+def test_a_ledger_at_hand_is_served_for_the_program_alone(
+    service: Service, place: Path, tmp_path: Path, inside: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "chain.toml").write_text(
+        f"""
+        listen = "0.0.0.0:1"  # nobody listens there: it is the owner's own
+        ledger = "{tmp_path}/ledger"
+        audience = "https://chain.example"
+        issuer = "https://issuer.example"
+        issuer_key = "{service.folder}/issuer.key"
+        policy = "none"
+        anchors = [{{jwk_file = "{service.folder}/issuer.jwk", iss = "https://issuer.example"}}]
+        """
+    )
+    line = ("--ledger", str(tmp_path), "--as", WORKER, *ROOT, "--", "true")
+    effects: list[str] = []
+
+    def work(_path: str, _words: object, environ: dict[str, str], _held: object) -> int:
+        found = left(environ)
+        with Client(found.server, timeout=20) as client:
+            session = Session(door=client, **found.facts)
+            effects.extend(session.check(tool, {}).effect.value for tool in ("mail.send", "bank.pay"))
+            with pytest.raises(ForbiddenError):
+                client.issue(Issue(holder=session.signer.key, grant=mint.grant({"tools": {"bank.pay": {}}})))
+        assert found.server.startswith(f"unix:{place}")
+        assert sorted(path.name for path in next(place.iterdir()).iterdir()) == [
+            "chain.sock", "key.jwk", "session.chain",
+        ]  # fmt: skip
+        assert invoke(*line)[0] == 3  # another process owns the ledger, for as long as it runs
+        return 6
+
+    monkeypatch.setattr(program, "run", work)
+    status, out, err = invoke(*line)
+    assert (status, out) == (6, ""), err
+    assert effects == ["ALLOW", "DENY"]
+    assert list(place.iterdir()) == []
+    with served(tmp_path, 20) as owner, owner.watch(0, until_now=True) as news:
+        assert [told.kind for told in news] == ["enrolled", "issued", "decided", "decided", "revoked"]
 
 
 class Failing:
