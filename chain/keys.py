@@ -244,7 +244,9 @@ class Keys:
     def _need(self) -> KeyRing:
         ring = self._signing.keyring
         if ring is None:
-            raise KeyRingError("no key ring is kept here: the server holds one key, or none", Reason.KEY_RING_MISSING)
+            raise KeyRingError(
+                "no key ring is kept here: the server holds one key, a KMS or none", Reason.KEY_RING_MISSING
+            )
         return ring
 
     def _turn(

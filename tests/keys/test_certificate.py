@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from chain import certificate, jcs, jws, mint, statuslist
 from chain.anchor import Ceiling, TrustAnchor
@@ -148,6 +150,22 @@ def test_what_is_no_certificate_certifies_nothing(case: str) -> None:
             verifier().verify([signed(shown)])
         assert (denied.value.reason, denied.value.hop) == (reason, 0)
     assert verifier().verify([signed(said())]).root.signer == SHORT.key.thumbprint
+
+
+@given(st.integers(0, 1 << 30), st.binary(max_size=4), st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_nothing_but_the_one_error_comes_out(place: int, put: bytes, by_the_kms: bool) -> None:
+    """Whatever is changed, under the certifier's own signature too: it is refused, or says what was said."""
+    good = jcs.dumps(SAID)
+    at = place % len(good)
+    payload = good[:at] + put + good[at + len(put) :]
+    text = raw(payload) if by_the_kms else raw(good).replace(".", put.decode("latin-1"), 1)
+    try:
+        found = certificate.verify(text, {KMS.key.thumbprint: KMS.key})
+    except CertificateError:
+        return
+    assert jws.split(found.text).payload == (payload if by_the_kms else good)
+    assert found.until - found.since <= MAX_WINDOW
 
 
 def test_the_longest_window_and_the_longest_issuer_are_accepted() -> None:
