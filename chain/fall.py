@@ -140,7 +140,10 @@ def _signed(root: DelegationRow, anchors: Iterable[TrustAnchor], struck: Abstrac
         frame = jws.split(root.token.decode())
     except JoseError:
         return False
-    return any(key_struck(struck, *names) and _by(frame, key) for key, names in _signers(frame, anchors))
+    return any(
+        key_struck(struck, *names) and key.alg == frame.header.alg and frame.signed_by(key)
+        for key, names in _signers(frame, anchors)
+    )
 
 
 def _signers(frame: Frame, anchors: Iterable[TrustAnchor]) -> Iterator[tuple[PublicKey, tuple[str, ...]]]:
@@ -158,10 +161,3 @@ def _signers(frame: Frame, anchors: Iterable[TrustAnchor]) -> Iterator[tuple[Pub
     except CertificateError:
         return
     yield found.key, (found.key.thumbprint, found.certifier.thumbprint)
-
-
-def _by(frame: Frame, key: PublicKey) -> bool:
-    try:
-        return frame.signed_by(key)
-    except JoseError:
-        return False

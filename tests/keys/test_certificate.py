@@ -358,10 +358,9 @@ def test_a_list_is_published_in_its_keys_window() -> None:
 
 def test_what_a_root_shows_is_not_believed_where_revocations_are_told() -> None:
     """A root that is good by itself shows a certificate that is none: it falls by its own key's name, and no other."""
-    direct = "https://direct.example"
-    world = World(verifier=verifier(certifying(), TrustAnchor(SHORT.key, direct)), signer=None)
+    world = World(verifier=verifier(certifying(), TrustAnchor(SHORT.key, ISSUER)), signer=None)
     shown = ("nothing", said(OTHER_KMS), said(jwk=s.jwk(MALLORY)))
-    roots = [signed(one, iss=direct, exp=NOW + 500 + number) for number, one in enumerate(shown)]
+    roots = [signed(one, exp=NOW + 500 + number) for number, one in enumerate(shown)]
     for one in roots:
         world.allowed([one], ALICE)
     fell = [
@@ -371,6 +370,22 @@ def test_what_a_root_shows_is_not_believed_where_revocations_are_told() -> None:
     assert fell == [0, 0, len(roots)]
     for one in roots:
         world.denied(Reason.REVOKED, 0, [one], ALICE)
+
+
+def test_a_root_falls_with_its_own_key_among_keys_of_other_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(verifier=verifier(TrustAnchor(s.ROOT_KEY.key, ISSUER), TrustAnchor(KMS.key, ISSUER)))
+    one = issued(world)
+
+    def fell(key: Signer) -> int:
+        return world.authority.revoke(world.caller, Revoke(named=Named("key", key.key.thumbprint))).count
+
+    assert fell(KMS) == 0
+    with monkeypatch.context() as patch:  # a row that is no token any more is by nobody
+        split = jws.split
+        patch.setattr("chain.fall.jws.split", lambda _: split("no token"))
+        assert fell(s.ROOT_KEY) == 0
+    assert fell(s.ROOT_KEY) == 1
+    world.denied(Reason.REVOKED, 0, [one], ALICE)
 
 
 @pytest.mark.parametrize(("name", "falls"), [("short", 1), ("kms", 2)])
