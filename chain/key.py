@@ -231,7 +231,7 @@ class KeySigner:
         return cls(ed25519.Ed25519PrivateKey.from_private_bytes(seed))
 
     def sign(self, data: bytes) -> bytes:
-        """Return the raw JWS signature over `data`; ES256 is deterministic (RFC 6979)."""
+        """Return the raw JWS signature over `data`; of ES256 another one each time."""
         if isinstance(self._private, ed25519.Ed25519PrivateKey):
             return self._private.sign(data)
         return _ES256.sign(data, self._private)
