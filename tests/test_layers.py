@@ -14,7 +14,7 @@ TOP = sorted(PACKAGE.glob("*.py"))
 FOLDERS = sorted(path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__")
 
 PURE = {
-    "__future__", "abc", "base64", "binascii", "collections", "concurrent", "dataclasses", "decimal", "enum",
+    "__future__", "abc", "base64", "binascii", "collections", "concurrent", "dataclasses", "datetime", "decimal", "enum",
     "functools", "hashlib", "heapq", "hmac", "itertools", "json", "math", "operator", "re", "threading", "typing",
     "uuid",
     "cedarpy", "cryptography", "jwt", "tomllib", "zlib", "msgspec", "nacl", "pydantic", "rfc8785",
@@ -77,6 +77,7 @@ def test_a_file_at_the_top_is_pure(file: Path) -> None:
             assert (module, name) not in IMPURE_NAMES, f"{file.name} imports {module}.{name}"
     called = {ast.unparse(node.func) for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)}
     assert called.isdisjoint({"open", "print", "input", "__import__", "eval", "exec", "uuid.uuid1", "uuid.uuid4"})
+    assert called.isdisjoint({"datetime.now", "datetime.utcnow", "datetime.today", "date.today"})
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

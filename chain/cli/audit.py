@@ -11,6 +11,7 @@ import click
 from chain import auditor, jcs, records
 from chain.auditor import Row, Which
 from chain.cli import audit_record, remote
+from chain.cli.audit_stream import stream
 from chain.cli.options import bundled
 from chain.cli.output import json_option, moment, print_json, printable, row
 from chain.cli.reading import Record, instant, record
@@ -136,6 +137,8 @@ def path(name: str, record: Record, where: remote.Where, *, as_json: bool) -> No
         for words in hop["narrowed"]:
             click.echo(printable(f"   narrowed {words}"))
 
+
+audit.add_command(stream)
 
 for _command in ("export", "verify", "intact", "checkpoint", "prove", "proven", "cosign"):
     audit.add_command(getattr(audit_record, _command))

@@ -6,7 +6,7 @@ where the reader names the log's key; without one, that is said.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from chain.errors import ConfigurationError, ForbiddenError, StoreError
 from chain.given import Entry
 from chain.history import GIVEN, History
 from chain.note import NoteKey
+from chain.watch import Told
 
 _WHOLE = {**dict.fromkeys(GIVEN, "grant"), "decided": "reason", "refused": "reason"}
 """Kind of a record -> a member that only an auditor or operator is told (`chain.watch.told`)."""
@@ -78,11 +79,20 @@ class Record:
 
 def _followed(where: remote.Where) -> Iterator[Entry]:
     with where.connect() as client, client.watch(0, until_now=True) as news:
-        for told in news:
-            body = told.members
-            if told.kind in _WHOLE and _WHOLE[told.kind] not in body:
-                raise ForbiddenError("this caller is not told the whole ledger; ask as an auditor or operator")
-            yield Entry(told.revision, told.kind, told.time, body)
+        yield from whole(news)
+
+
+def whole(news: Iterable[Told]) -> Iterator[Entry]:
+    """Yield records as they are told.
+
+    Raises:
+        ForbiddenError: this caller is not told the whole ledger.
+    """
+    for told in news:
+        body = told.members
+        if told.kind in _WHOLE and _WHOLE[told.kind] not in body:
+            raise ForbiddenError("this caller is not told the whole ledger; ask as an auditor or operator")
+        yield Entry(told.revision, told.kind, told.time, body)
 
 
 def _open(path: Path) -> BinaryIO:

@@ -47,9 +47,14 @@ def chain_file(token: str, tmp_path: Path) -> Path:
 @contextmanager
 def watching(*arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
     """`chain watch` in a process of its own."""
-    with subprocess.Popen(
-        command("watch", *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with running("watch", *arguments) as process:
+        yield process
+
+
+@contextmanager
+def running(*arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
+    """A command in a process of its own."""
+    with subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process
         finally:
@@ -86,6 +91,28 @@ def test_control_c_ends_it_well(gate: tuple[str, ...]) -> None:
         process.send_signal(signal.SIGINT)
         _, complaint = process.communicate(timeout=20)
         assert (process.returncode, complaint) == (0, "")
+
+
+def test_the_record_is_streamed_as_it_happens_and_only_to_whom_it_may_be(
+    server: ChainServer, gate: tuple[str, ...], token: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "operator.secret"
+    file.touch(0o600)
+    file.write_text(secret("operator"))
+    form = ("audit", "stream", "--format", "cloudevents", "--follow", "--server", server.address)
+    with running(*form, "--credential-file", file) as process:
+        assert process.stdout is not None
+        told = json.loads(process.stdout.readline())
+        assert told["source"] == server._authority.audience
+        while told["type"] != "chain.v1.issued":
+            told = json.loads(process.stdout.readline())
+        server._authority.revoke(GATE, Revoke(mint.unverified(token).digest, "end"))
+        assert json.loads(process.stdout.readline())["type"] == "chain.v1.revoked"
+        process.send_signal(signal.SIGINT)
+        rest, complaint = process.communicate(timeout=20)
+        assert (process.returncode, rest, complaint) == (0, "", "")
+    ended = run(*form, "--credential-file", gate[-1])
+    assert (ended.code, "chain.v1.issued" in ended.out) == (1, False)
 
 
 def test_a_chain_is_followed_to_its_end(
