@@ -14,9 +14,9 @@ TOP = sorted(PACKAGE.glob("*.py"))
 FOLDERS = sorted(path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__")
 
 PURE = {
-    "__future__", "abc", "base64", "binascii", "collections", "concurrent", "dataclasses", "datetime", "decimal", "enum",
-    "functools", "hashlib", "heapq", "hmac", "itertools", "json", "math", "operator", "re", "threading", "typing",
-    "uuid",
+    "__future__", "abc", "base64", "binascii", "collections", "concurrent", "dataclasses", "datetime", "decimal",
+    "enum", "functools", "hashlib", "heapq", "hmac", "itertools", "json", "math", "operator", "re", "threading",
+    "typing", "uuid",
     "cedarpy", "cryptography", "jwt", "tomllib", "zlib", "msgspec", "nacl", "pydantic", "rfc8785",
 }  # fmt: skip
 """All that a file at the top may import: no clock, no randomness, no I/O, no transport, no graph library."""

@@ -15,7 +15,7 @@ import msgspec
 
 from chain import cloudevent, ocsf
 from chain.cli import remote
-from chain.cli.output import print_json
+from chain.cli.output import json_option, print_json
 from chain.cli.reading import Record, record, whole
 from chain.errors import ChainError, ConfigurationError
 from chain.export import Head
@@ -50,8 +50,17 @@ FORMS: dict[str, Callable[[str], Form]] = {"cloudevents": _cloudevents, "ocsf": 
 @click.option("--source", metavar="URI", help="Names the ledger in what is written; else its own name.")
 @record
 @remote.where
+@json_option
 def stream(
-    form: str, after: int, source: str | None, record: Record, where: remote.Where, *, follow: bool, batch: bool
+    form: str,
+    after: int,
+    source: str | None,
+    record: Record,
+    where: remote.Where,
+    *,
+    follow: bool,
+    batch: bool,
+    as_json: bool,  # noqa: ARG001 - what it prints is JSON either way; errors are told as JSON, too
 ) -> None:
     """Write the record for other tools: one JSON object a line.
 
