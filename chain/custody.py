@@ -68,26 +68,24 @@ class Custody:
         return name if enrolled is not None and enrolled.id == agent else None
 
     def keep(self, agent: Principal) -> PublicKey:
-        """Return the key that is kept for an agent, made and enrolled where it was not.
+        """Return the key that is kept for an agent, made where it was not, and enrolled as the configuration says.
 
         Raises:
             NotFoundError: no keys are kept here.
             ResourceExhaustedError: as many are kept as there may be.
             StoreError: it cannot be written.
         """
-        if self._custodian is None:
-            raise NotFoundError("no keys are kept here")
-        key = self._custodian.make(agent.id).key
-        if self._desk.live.principal(key.thumbprint) != agent:
-            self._desk.change(self._enrolling(key, agent), None, Enrolled).result()
-        return key
+        return self._kept(agent, anew=True)
 
     def own_key(self, caller: Caller) -> PublicKey:
         """Return the key that is kept for a caller; the first call makes it.
 
+        Whose a key is that was made before, no agent's asking changes: that is for operators to say.
+
         Raises:
             NotFoundError: none is kept for this caller.
-            ForbiddenError: not an agent, or its credential is no channel that proves it.
+            ForbiddenError: not an agent, its credential is no channel that proves it, or the key was given to somebody
+                else.
             ResourceExhaustedError: as many are kept as there may be.
         """
         caller.require("GetOwnKey")
@@ -95,7 +93,7 @@ class Custody:
             raise NotFoundError(f"no key is kept here for `{caller.name}`")
         if not caller.channel:
             raise ForbiddenError("a key is kept for whom the channel proves, and this credential can be sent on")
-        return self.keep(caller.custody)
+        return self._kept(caller.custody, anew=False)
 
     def signer(self, caller: Caller, parent: Delegation) -> Signer | None:
         """Return what signs a child of `parent` for a caller; None where the two are not one holder.
@@ -134,13 +132,32 @@ class Custody:
         )
         return token.sign(claims, signer)
 
-    def _enrolling(self, key: PublicKey, agent: Principal) -> Compose:
+    def _kept(self, agent: Principal, *, anew: bool) -> PublicKey:
+        """Return a key as an agent's; `anew` enrols it so, whosever it was meanwhile."""
+        if self._custodian is None:
+            raise NotFoundError("no keys are kept here")
+        key = self._custodian.make(agent.id).key
+        if _stands(self._desk.live.principal(key.thumbprint), agent, anew=anew) is not True:
+            self._desk.change(self._enrolling(key, agent, anew=anew), None, Enrolled).result()
+        return key
+
+    def _enrolling(self, key: PublicKey, agent: Principal, *, anew: bool) -> Compose:
         """Enrol a key that is kept here, once however many ask for it at the same time."""
         enrol = enrolling(key, agent, KEEPER, self._audience, None)
 
         def compose(writing: Writing) -> bytes | ChainError:
-            if writing.live.principal(key.thumbprint) == agent:
+            stands = _stands(writing.live.principal(key.thumbprint), agent, anew=anew)
+            if stands is None:
+                return enrol(writing)
+            if stands:
                 raise AnsweredError(msgspec.json.encode(Enrolled(key.thumbprint, agent.id, 0)))
-            return enrol(writing)
+            return ForbiddenError("the key that was kept for this agent was given to somebody else")
 
         return compose
+
+
+def _stands(enrolled: Principal | None, agent: Principal, *, anew: bool) -> bool | None:
+    """Tell whether a kept key is the agent's as it is enrolled; None where it has to be enrolled for that."""
+    if enrolled is None or (anew and enrolled != agent):
+        return None
+    return enrolled.id == agent.id

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from chain.caller import Caller
+from chain.control import key_struck
 from chain.desk import Desk
 from chain.errors import ChainError, InvalidRequestError, KeyRingError
 from chain.key import Algorithm, Signer
@@ -20,7 +21,7 @@ from chain.keyring import MAX_PUBLISHED, PUBLISHED, KeyRing, Ring, key_set
 from chain.keyview import Distrusted, Listed, Turned
 from chain.once import Once
 from chain.reason import Reason
-from chain.signing import KEY, Signing, kept
+from chain.signing import Signing, kept
 from chain.view import Struck
 from chain.writing import Writing
 
@@ -63,12 +64,19 @@ class Keys:
     def jwks(self) -> dict[str, list[dict[str, object]]]:
         """Return the JSON Web Key Set to publish, as it is now (RFC 7517 s5): public halves only.
 
-        A key that was revoked by name is not in it, wherever it comes from: strangers would go on to trust it.
+        A key that was revoked by its name, or by that of the KMS that certified it, is not in it, wherever it comes
+        from: strangers would go on to trust it.
         """
         struck = self._desk.live.controls.struck
         signing = self._signing
-        told = (key for key in signing.published if (KEY, key.thumbprint) not in struck)
-        return key_set(told, {name: held.certificate for name, held in signing.ring.held.items() if held.certificate})
+        shown = {name: held.certificate for name, held in signing.ring.held.items() if held.certificate}
+        kms = () if signing.certifier is None else (signing.certifier.signer.key.thumbprint,)
+        told = (
+            key
+            for key in signing.published
+            if not key_struck(struck, key.thumbprint, *(kms if key.thumbprint in shown else ()))
+        )
+        return key_set(told, shown)
 
     def renew(self) -> bool:
         """Let the KMS certify another key where that is due, and tell whether it did; call it every few seconds.

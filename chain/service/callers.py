@@ -71,7 +71,7 @@ class Callers:
 
     def __init__(self, rows: Iterable[Row], custody: Custody) -> None:
         """Take over what is configured, and the keys that are kept for agents."""
-        self._rows = sorted(rows, key=_exactness, reverse=True)
+        self._rows = sorted(rows, key=lambda row: exactness(row.pattern), reverse=True)
         self._custody = custody
         self._known: dict[Workload, Caller] = {}
 
@@ -170,7 +170,6 @@ def by_token(workloads: Workloads, callers: Callers) -> Callable[[str], Identity
     return identify
 
 
-def _exactness(row: Row) -> tuple[bool, int, bool]:
+def exactness(pattern: str) -> tuple[bool, int, bool]:
     """Order patterns: an id itself, then the longest, and of two as long the one for a single segment."""
-    pattern = row.pattern
     return not pattern.endswith("*"), len(pattern.rstrip("*")), not pattern.endswith("**")

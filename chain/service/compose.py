@@ -31,9 +31,9 @@ from chain.key import KeyRefusedError, PublicKey, Signer
 from chain.keyring import KeyRing
 from chain.ledger import Store
 from chain.pace import Breaker
-from chain.principal import Principal
+from chain.principal import Principal, covers
 from chain.reason import Reason
-from chain.service.callers import Row, principal_of
+from chain.service.callers import Row, exactness, principal_of
 from chain.service.credentials import Credential, Identity
 from chain.service.people import Description
 from chain.service.safety import require_safe
@@ -140,6 +140,19 @@ def _enrol(authority: Authority, settings: ServeSettings, store: Store) -> None:
             key, principal = _agent(agent)
             if known.get(principal.id if key is None else key.thumbprint) != principal:
                 authority.enrol(_CONFIGURATION, key, principal)
+    _account(authority.custody, settings, known)
+
+
+def _account(custody: Custody, settings: ServeSettings, known: Mapping[str, Principal]) -> None:
+    """Let the keys that were made for a pattern's ids have the owner that it has now; nobody who calls changes that."""
+    patterns = [agent for agent in settings.agents if agent.custody and agent.id.endswith("*")]
+    patterns.sort(key=lambda agent: exactness(agent.id), reverse=True)
+    exact = {agent.id for agent in settings.agents if agent.custody}
+    for thumbprint, principal in known.items() if patterns else ():
+        if principal.id not in exact and custody.holder(principal.id) == thumbprint:
+            ward = next((agent for agent in patterns if covers(agent.id, principal.id)), None)
+            if ward is not None:
+                custody.keep(principal_of(ward, principal.id))
 
 
 def bearers(settings: ServeSettings) -> list[Credential]:

@@ -114,10 +114,11 @@ class Served:
     folder: Path
     custodian: Custodian = field(default_factory=Drawer)
     store: Store = field(default_factory=MemoryStore)
+    changes: Mapping[str, Any] = field(default_factory=dict)
     domain: DevAuthority = field(default_factory=lambda: DevAuthority(DOMAIN, time.time, 3600))
 
     def __post_init__(self) -> None:
-        told = ServeSettings(**configuration(self.folder))
+        told = ServeSettings(**configuration(self.folder, **self.changes))
         self.authority = compose(told, self.store, signer=ROOT_KEY, custodian=self.custodian)
         self.log = io.StringIO()
         self.source = Source(f"spiffe://{DOMAIN}/chain", self.domain)

@@ -257,7 +257,8 @@ def test_what_was_enrolled_meanwhile_is_not_enrolled_again() -> None:
     before = world.store.head
     late = Principal(id="spiffe://example.org/kept/late", owner="team")
     custody = world.authority.custody
-    first, second = (custody._enrolling(world.ann, late) for _ in range(2))  # both asked before either was written
+    # Both ask before either is written.
+    first, second = (custody._enrolling(world.ann, late, anew=True) for _ in range(2))
     change = world.authority._desk.change
     assert change(first, None, Enrolled).result().revision == before + 1
     assert change(second, None, Enrolled).result().principal == late.id

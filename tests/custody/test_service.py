@@ -293,6 +293,22 @@ async def test_a_restart_keeps_keys_and_answers(folder: Path) -> None:
     assert seen[0] == seen[1]
 
 
+async def test_who_answers_for_kept_keys_is_read_at_the_start(folder: Path) -> None:
+    """Of an id and of a pattern's; the more exact line counts, and an operator's word stands until then."""
+    custodian, store = opened(folder / "custody"), folder / "ledger"
+    told = []
+    for owner in ("team", "team", "audit"):
+        owned = [{**row, "owner": owner} for row in OWNED]
+        served = Served(folder, custodian, SqliteStore(store), {"agents": owned})
+        await served.server.start()
+        async with served.on_socket("ann") as ann, served.over_tls(PLANNER) as planner:
+            keys = (await ann.own_key(), await planner.own_key())
+        known = [served.authority.principal(key.thumbprint) for key in keys]
+        told.append([(one.id, one.owner) for one in known if one is not None])
+        await served.server.stop(0)
+    assert told == [[(ANN, owner), (PLANNER, owner)] for owner in ("team", "team", "audit")]
+
+
 def everything_in(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
 

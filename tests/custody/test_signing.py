@@ -17,6 +17,7 @@ from chain.order import Delegate, Revoke
 from chain.principal import Principal
 from chain.reason import Reason
 from chain.request import Request
+from chain.view import Enrolled
 from tests.approvals.office import ANY_HOP, policy
 from tests.custody.keeping import ANN, BEN, LIMITS, NARROW, Keeping, Known, order
 from tests.support import ALICE, BOB, HOME, MALLORY, NOW, PEP, TOOLS, Json, child, digest, root, rule, seal
@@ -118,6 +119,39 @@ def test_a_key_that_was_given_to_somebody_else_signs_no_more(world: Keeping) -> 
             world.hand(caller, parent, order())
     world.authority.enrol(OPERATOR, world.ann, ANN)
     world.hand(ann, parent, order())
+
+
+def test_an_agent_that_asks_for_its_key_does_not_take_back_what_an_operator_gave_away(world: Keeping) -> None:
+    """Whose a key is, operators say: asking for one's own must not undo it, in no way."""
+    custody, caller = world.authority.custody, world.on_channel(ANN)
+    world.authority.enrol(OPERATOR, world.ann, BEN)
+    for asker in (caller, replace(caller, holder=None)):
+        with pytest.raises(ForbiddenError, match="given to somebody else"):
+            custody.own_key(asker)
+    assert world.authority.principal(world.ann.thumbprint) == BEN
+    world.authority.enrol(OPERATOR, world.ann, ANN)
+    assert custody.own_key(caller) == world.ann
+
+
+def test_an_agent_that_asks_for_its_key_changes_nobody_who_answers_for_it(world: Keeping) -> None:
+    custody, other = world.authority.custody, ANN.model_copy(update={"owner": "audit"})
+    world.authority.enrol(OPERATOR, world.ann, other)
+    before = world.store.head
+    for caller in (world.on_channel(ANN), world.on_channel(other)):
+        assert custody.own_key(caller) == world.ann
+    assert (world.authority.principal(world.ann.thumbprint), world.store.head) == (other, before)
+    assert custody.keep(ANN) == world.ann  # the configuration may: it is read once, at the start
+    assert world.authority.principal(world.ann.thumbprint) == ANN
+
+
+def test_what_an_operator_gave_away_meanwhile_is_not_taken_back_in_the_commit(world: Keeping) -> None:
+    custody, change = world.authority.custody, world.authority._desk.change
+    late = Principal(id="spiffe://example.org/kept/late", owner="team")
+    asked = custody._enrolling(world.ann, late, anew=False)  # when nobody had it yet
+    with pytest.raises(ForbiddenError, match="given to somebody else"):
+        change(asked, None, Enrolled).result()
+    assert change(custody._enrolling(world.ann, ANN, anew=False), None, Enrolled).result().principal == ANN.id
+    assert world.authority.principal(world.ann.thumbprint) == ANN
 
 
 def test_a_proof_beside_an_order_is_refused(world: Keeping) -> None:

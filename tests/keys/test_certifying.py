@@ -179,6 +179,20 @@ def test_who_revokes_the_key_or_the_kms_stops_it_signing(world: World, kms: Kms,
     world.denied(Reason.REVOKED, 0, [first], ALICE)
 
 
+@pytest.mark.parametrize("name", ["nobody", "key", "kms"])
+def test_a_key_whose_kms_is_distrusted_is_not_published_to_strangers(world: World, kms: Kms, name: str) -> None:
+    before = signs(world)
+    assert world.authority.keys.renew() is False
+    world.clock.now += WINDOW
+    assert world.authority.keys.renew()
+    both = [before, signs(world)]
+    assert [key["kid"] for key in world.authority.keys.jwks()["keys"]] == both
+    struck = {"nobody": ALICE.key.thumbprint, "key": before, "kms": kms.key.thumbprint}[name]
+    world.authority.revoke(world.caller, Revoke(named=Named("key", struck)))
+    left = {"nobody": both, "key": both[1:], "kms": []}[name]
+    assert [key["kid"] for key in world.authority.keys.jwks()["keys"]] == left
+
+
 def test_after_a_restart_another_key_signs_and_the_roots_before_still_count(world: World, kms: Kms) -> None:
     first, before = issue(world), signs(world)
     world.authority = world.open()
