@@ -6,7 +6,7 @@ request prove nothing; a caller is what its credential says.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from chain.errors import ForbiddenError
@@ -73,6 +73,11 @@ ALLOWED: dict[str, frozenset[Role]] = {
 """Method -> the roles that may call it. Deny by default."""
 
 
+LENT = "x-chain-lent"
+"""Metadata by which a caller says that somebody else asks over its connection. It only narrows (`Caller.lending`), so
+that anybody may say it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """An authenticated caller.
@@ -89,6 +94,7 @@ class Caller:
             (`chain.principal.covers`).
         custody: the agent that the caller is and whose key is kept by the service (`chain.custody`); None for one that
             holds its own.
+        lends: whether somebody else asks over this caller's connection, who has to prove itself.
     """
 
     name: str
@@ -100,6 +106,25 @@ class Caller:
     certificate: str | None = None
     vouches: tuple[str, ...] = ()
     custody: Principal | None = None
+    lends: bool = False
+
+    def lending(self) -> Caller:
+        """Return what this caller is where somebody else asks over its connection: an asker of whom nothing is known.
+
+        No role but an agent's, or an enforcement point's where it is no agent, and nothing that this caller's own
+        credential proves, or lets it say of others.
+        """
+        return replace(
+            self,
+            roles=(self.roles & {Role.AGENT}) or (self.roles & {Role.ENFORCEMENT_POINT}),
+            holder=None,
+            channel=False,
+            spiffe=None,
+            certificate=None,
+            vouches=(),
+            custody=None,
+            lends=True,
+        )
 
     def require(self, method: str) -> None:
         """Return where a role of this caller allows the method.
@@ -128,7 +153,7 @@ class Caller:
     @property
     def only_agent(self) -> bool:
         """Whether no other role opens to this caller what an agent may not see."""
-        return self.roles == {Role.AGENT}
+        return self.lends or self.roles == {Role.AGENT}
 
     @property
     def revokes_all(self) -> bool:

@@ -15,6 +15,7 @@ from typing import Protocol, TypeAlias
 
 import grpc
 
+from chain.caller import LENT
 from chain.errors import ChainError, ConfigurationError, UnreachableError
 from chain.principal import is_trust_domain, parse_id
 
@@ -103,6 +104,7 @@ class Endpoint:
         trust_domain: the server's; None for the own SVID's.
         server_name: DNS name in the server's certificate; None for the address's own.
         credential: gives the bearer credential of a call, if there is one; what it gives is looked at.
+        lent: whether somebody else asks over it, which every call says (`chain.caller.LENT`).
     """
 
     address: str
@@ -112,6 +114,7 @@ class Endpoint:
     trust_domain: str | None = None
     server_name: str | None = None
     credential: Callable[[], object] | None = None
+    lent: bool = False
 
     @property
     def options(self) -> list[tuple[str, int | str]]:
@@ -156,8 +159,9 @@ class Endpoint:
         Raises:
             UnreachableError: whoever gives the credential failed, or gave something that cannot be sent.
         """
+        said = ((LENT, "1"),) if self.lent else ()
         if self.credential is None:
-            return ()
+            return said
         try:
             credential = self.credential()
         except ChainError:
@@ -166,7 +170,7 @@ class Endpoint:
             raise UnreachableError(f"no credential: its source failed with {type(error).__name__}") from None
         if not isinstance(credential, str) or not _CREDENTIAL.fullmatch(credential):
             raise UnreachableError("no credential: its source gave something that cannot be sent")
-        return (("authorization", f"Bearer {credential}"),)
+        return (("authorization", f"Bearer {credential}"), *said)
 
     def __repr__(self) -> str:
         return f"Endpoint({self.address})"

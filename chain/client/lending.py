@@ -2,7 +2,8 @@
 
 The law of this file: who borrows asks as a holder that proves itself, and never as the lender. What is lent is a closed
 table; whatever would be answered by the lender's roles, its channel or its word alone is refused here, and what a newer
-service would understand, and this table does not, is taken out of every message. No metadata of a caller's goes on.
+service would understand, and this table does not, is taken out of every message. No metadata of a caller's goes on, and
+every call says that it is somebody else's, so that the service takes nothing of the lender's for theirs.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 from typing import Any, TypeAlias, TypeVar
@@ -97,7 +99,7 @@ def lent(place: Endpoint, path: Path) -> Iterator[None]:
     Raises:
         ConfigurationError: the socket cannot be bound.
     """
-    lending = _Lending(place)
+    lending = _Lending(replace(place, lent=True))
     with loop_of_its_own("chain-lending") as run:
         try:
             run(lending.start(path))

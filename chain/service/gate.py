@@ -20,7 +20,7 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from chain.caller import Caller
+from chain.caller import LENT, Caller
 from chain.decision import Decision
 from chain.errors import (
     ChainError,
@@ -43,6 +43,9 @@ REQUEST_ID = "x-request-id"
 
 MAX_REQUEST_ID = 128
 """Characters of a request id that is echoed."""
+
+MAX_METHOD = 64
+"""Characters of a method that does not exist, in the log: a stranger's may have kilobytes."""
 
 MESSAGE_PATIENCE = 30.0
 """Seconds that the one message of a call may take; it travels with the call, and a slow line takes seconds."""
@@ -255,6 +258,8 @@ class Gate:
                 await settle(error, bounds.unsettled)
                 identity = self._authenticate(metadata, context)
             call = Call(identity, context, decode, bounds.waiting, patience)
+            if LENT in metadata:
+                call.caller = call.caller.lending()
             if not any_role:
                 call.caller.require(name)
             bounds.room.enter(call.caller.name, kind)
@@ -297,7 +302,7 @@ class _Nothing(grpc.GenericRpcHandler):
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:  # noqa: ANN401  # grpc does not export its type
         """Return a handler that refuses, whatever is sent."""
-        name = handler_call_details.method.rpartition("/")[2]
+        name = handler_call_details.method.rpartition("/")[2][:MAX_METHOD]
 
         async def refuse(_call: Call) -> None:
             raise ForbiddenError("no role may call this")

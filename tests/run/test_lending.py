@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import time
@@ -17,6 +18,8 @@ from google.protobuf.message_factory import GetMessageClass
 
 from chain import mint, proof, token
 from chain.caller import ALLOWED
+from chain.caller import LENT as LENT_BY
+from chain.claims import Confirmation
 from chain.client import AsyncClient, Client, Session, step
 from chain.client.call import methods
 from chain.client.lending import FIELDS, LENT, _reader, require_lent
@@ -36,10 +39,11 @@ from chain.order import Issue, Revoke
 from chain.reason import Reason
 from chain.request import Request
 from chain.service.server import SERVICES
-from chain.v1 import authorization_pb2, chain_pb2, delegation_pb2, watch_pb2
-from chain.wire import convert
+from chain.v1 import authorization_pb2, chain_pb2, control_pb2, delegation_pb2, watch_pb2
+from chain.wire import change, convert
 from chain.wire.status import error_from
 from tests.client.fake import Fake
+from tests.custody.served import SOLO, Served, secret
 from tests.run.lender import Lent
 from tests.support import ALICE, BOB, HOME, PEP, signer
 
@@ -229,6 +233,81 @@ def _too_wide(bob: Session) -> tuple[str, str]:
     child = token.sign(claims, BOB)
     asked = {"child": mint.unverified(child).id}
     return child, proof.make(BOB, bob.leaf, proof.DELEGATE, asked, audience=HOME, jti="p", iat=now)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_who_names_anothers_chain_learns_nothing_of_what_it_grants(lent: Lent, alices: str, known: bool) -> None:
+    """The lender has every role; whoever borrows is told what an agent is told, and no more."""
+    digest = mint.unverified(alices).digest
+    asked = Request(tool="bank.pay", arguments={"amount": 500}, audience=PEP)
+    presented = (alices,) if known else digest
+    told = {finding.detail for finding in lent.borrower.check(presented, asked).findings}
+    seen = {finding.detail for finding in lent.lender.check(digest, asked).findings}
+    assert any("up to 100" in detail for detail in seen)
+    assert any("up to 100" in detail for detail in told) is known  # who has the token can read it
+
+
+def test_who_says_that_it_lends_is_nobody_but_an_asker(lent: Lent, alices: str) -> None:
+    """The service's own half: whatever a lender passes on, nothing of its own is taken for the borrower's."""
+    made = Issue(holder=ALICE.key, grant=GRANT, lifetime=60, task="t1")
+    issuing = lambda: change.issue_to(made, os.urandom(9).hex())  # noqa: E731
+    attempts: list[tuple[str, Callable[[], Message]]] = [
+        ("Issue", issuing),
+        ("ListSuspensions", control_pb2.ListSuspensionsRequest),
+        ("GetDelegation", lambda: delegation_pb2.GetDelegationRequest(digest=mint.unverified(alices).digest)),
+        ("Check", lambda: asking(alices, vouched="spiffe://example.org/alice")),
+        ("Check", lambda: asking(alices, classification="public")),
+    ]
+    with grpc.insecure_channel(lent.own, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+        ask = methods(channel)
+
+        def ended(name: str, message: Message, *metadata: tuple[str, str]) -> grpc.StatusCode:
+            try:
+                ask[name](message, timeout=20, metadata=metadata)
+            except grpc.RpcError as error:
+                found: grpc.StatusCode = error.code()  # type: ignore[attr-defined]
+                return found
+            return grpc.StatusCode.OK
+
+        for name, message in attempts:
+            assert ended(name, message()) is grpc.StatusCode.OK, name
+        assert [ended(name, message(), (LENT_BY, "1")) for name, message in attempts] == [
+            REFUSED,
+            REFUSED,
+            grpc.StatusCode.NOT_FOUND,
+            REFUSED,
+            grpc.StatusCode.INVALID_ARGUMENT,
+        ]
+        by_channel = [
+            convert.decision_from(ask["Check"](asking(alices, channel=True), timeout=20, metadata=metadata).decision)
+            for metadata in ((), ((LENT_BY, "1"),))
+        ]
+    assert [decision.reason for decision in by_channel] == [Reason.ALLOWED, Reason.PROOF_MISSING]
+
+
+async def test_what_the_lenders_svid_proves_is_not_the_borrowers(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A token that is bound to a key and to the lender's id: who stole the key must not find the id on the socket."""
+    folder = tmp_path_factory.mktemp("b")
+    served = Served(folder)
+    await served.server.start()
+
+    def asked() -> tuple[Reason, Reason]:
+        with Client(served.server.address, secret("issuer"), timeout=20) as issuer:
+            holder = Confirmation(jwk=BOB.key.jwk, spiffe=SOLO)
+            made = issuer.issue(Issue(holder=holder, grant=GRANT, lifetime=60, task="t1")).token
+        with (
+            served.plainly_over_tls(SOLO) as solo,
+            solo.lend(folder / "b.sock"),
+            Client(f"unix:{folder}/b.sock", timeout=20) as borrower,
+        ):
+            both = [Session(signer=BOB, tokens=[made], audience=PEP, door=door) for door in (solo, borrower)]
+            own, borrowed = (one.check("mail.read", {}).reason for one in both)
+            return own, borrowed
+
+    try:
+        assert await asyncio.to_thread(asked) == (Reason.ALLOWED, Reason.HOLDER_MISMATCH)
+    finally:
+        await served.server.stop(0)
 
 
 def test_a_watched_session_stops_over_it_too(lent: Lent) -> None:

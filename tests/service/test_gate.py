@@ -67,6 +67,14 @@ async def test_what_does_not_exist_is_refused_to_everybody(world: World) -> None
         assert await code(channel, path, bearer("operator")) is grpc.StatusCode.PERMISSION_DENIED
 
 
+async def test_a_strangers_method_does_not_fill_the_log(world: World) -> None:
+    for name in ("Nothing", "N" * 6000):
+        path = f"/chain.v1.AuthorizationService/{name}"
+        assert await code(world.channel(), path) is grpc.StatusCode.UNAUTHENTICATED
+        last = world.lines()[-1]
+        assert (last["method"], last["code"]) == (name[:64], "UNAUTHENTICATED")
+
+
 async def test_reflection_is_off_unless_it_is_asked_for_and_never_open(serve: Serve) -> None:
     path = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
     shut = await serve(sockets=None, callers=by_role())
