@@ -107,10 +107,10 @@ class Porter:
         finally:
             self._room.leave(caller, kind)
 
-    def note(self, method: str, request: str, caller: str, code: str, micros: int) -> None:
-        """Write the line of a call that ended."""
+    def note(self, method: str, request: str, caller: str, code: str, micros: int, refused: str) -> None:
+        """Write the line of a call that ended; `refused` says why the caller is not known."""
         if self._log.calls:
-            self._log.call(CallLine(self._clock(), request, caller, method, code, micros))
+            self._log.call(CallLine(self._clock(), request, caller, method, code, micros, refused=refused))
 
     def failed(self, method: str, request: str, error: BaseException) -> None:
         """Write where an unexpected error arose."""

@@ -101,7 +101,7 @@ class Callers:
                     certificate=workload.certificate,
                     custody=None if ward is None else principal_of(ward, workload.id),
                 )
-        raise UnauthenticatedError("no caller is configured for this SPIFFE id")
+        raise UnauthenticatedError(f"no caller is configured for `{workload.id}`")
 
 
 def principal_of(agent: AgentSettings, name: str | None = None) -> Principal:

@@ -1,7 +1,8 @@
 """One line of JSON for each call: who, what, how it ended, which decisions. Never a secret, token, proof or argument.
 
 The law of this file: a line holds the fields named here and no others. What it says of a caller's request is chosen
-by name; nothing is formatted from messages.
+by name; nothing is formatted from messages. Who was not let in is told of in the sentence that he was refused with: it
+names what a credential proved, and never the credential.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class CallLine(msgspec.Struct, omit_defaults=True):
         decisions: ids of the decisions made, the first `MAX_DECISIONS`.
         decided: how many there are.
         level: of the line.
+        refused: why the caller is not known.
     """
 
     time: float
@@ -46,6 +48,7 @@ class CallLine(msgspec.Struct, omit_defaults=True):
     decisions: Sequence[str] = ()
     decided: int = 0
     level: str = "info"
+    refused: str = ""
 
 
 class EventLine(msgspec.Struct, omit_defaults=True):

@@ -247,7 +247,7 @@ class Gate:
         request_id = self._request_id(metadata)
         call: Call | None = None
         entered = False
-        code = "CANCELLED"
+        code, refused = "CANCELLED", ""
         try:
             if len(metadata) < len(pairs):
                 _require_one_credential(pairs)
@@ -269,6 +269,8 @@ class Gate:
             code = "OK"
         except ChainError as error:
             code = code_of(error).name
+            if isinstance(error, UnauthenticatedError):
+                refused = str(error)
             await _refuse(context, error, request_id)
         except Exception as error:  # noqa: BLE001  # the last resort: its text must not reach the client
             code = "INTERNAL"
@@ -278,11 +280,12 @@ class Gate:
             if call is not None and entered:
                 bounds.room.leave(call.caller.name, kind)
             if self._log.calls:
-                self._log_call(name, request_id, call, code, began)
+                line = CallLine(self._clock(), request_id, "", name, code, (perf_counter_ns() - began) // 1000)
+                line.refused = refused
+                self._log_call(line, call)
         return reply
 
-    def _log_call(self, name: str, request_id: str, call: Call | None, code: str, began: int) -> None:
-        line = CallLine(self._clock(), request_id, "", name, code, (perf_counter_ns() - began) // 1000)
+    def _log_call(self, line: CallLine, call: Call | None) -> None:
         if call is not None:
             line.caller, line.decisions, line.decided = call.caller.name, call.decisions, call.decided
         self._log.call(line)

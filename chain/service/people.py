@@ -75,9 +75,9 @@ class Persons:
         """
         fitting = [(said, row) for said, row in self._rows if said.means(person)]
         if not fitting:
-            raise UnauthenticatedError("no caller is configured for this person")
+            raise UnauthenticatedError(f"no caller is configured for `{person.name}`")
         if len(fitting) > 1 and fitting[0][0].exactness == fitting[1][0].exactness:
-            raise UnauthenticatedError("two callers are configured for this person, and neither is more exact")
+            raise UnauthenticatedError(f"two callers are configured for `{person.name}`, and neither is more exact")
         said, row = fitting[0]
         return row if said.subject is not None else replace(row, name=person.name)
 

@@ -60,8 +60,8 @@ class Doorman(Protocol):
         """
         ...
 
-    def note(self, method: str, request: str, caller: str, code: str, micros: int) -> None:
-        """Write the line of a call that ended."""
+    def note(self, method: str, request: str, caller: str, code: str, micros: int, refused: str) -> None:
+        """Write the line of a call that ended; `refused` says why the caller is not known."""
         ...
 
     def failed(self, method: str, request: str, error: BaseException) -> None:
@@ -105,7 +105,7 @@ class Guard:
 
         async def answer(request: Request) -> Response:
             began, request_id = perf_counter_ns(), self._doorman.new_id()
-            shown, who = request.headers.getlist("authorization"), ""
+            shown, who, refused = request.headers.getlist("authorization"), "", ""
             try:
                 caller = await self._identify(shown)
                 who = caller.name
@@ -114,11 +114,13 @@ class Guard:
                     response = await work(caller, await form(request))
             except ChainError as error:
                 response = refuse(error, shown=bool(shown))
+                if isinstance(error, UnauthenticatedError):
+                    refused = str(error)
             except Exception as error:  # noqa: BLE001 - the last resort: its text must not reach the client
                 response = self._failed(name, request_id, error)
             response.headers[REQUEST_ID] = request_id
             micros = (perf_counter_ns() - began) // 1000
-            self._doorman.note(name, request_id, who, str(response.status_code), micros)
+            self._doorman.note(name, request_id, who, str(response.status_code), micros, refused)
             return response
 
         return answer

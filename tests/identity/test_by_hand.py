@@ -121,7 +121,7 @@ def test_people_as_the_page_tells_it(tmp_path: Path) -> None:
             assert told("approvals list", sub="eve", groups=["payments-approvers"]).exit_code == 0
             for said, refused in (
                 (told("suspensions", sub="eve", groups=["payments-approvers"]), "no role that may call"),
-                (told("approvals list", sub="eve"), "no caller is configured for this person"),
+                (told("approvals list", sub="eve"), f"no caller is configured for `{provider.issuer}#eve`"),
                 (told("approvals list", sub="248289761001", aud="https://else.example"), "jwt_aud_mismatch"),
                 (told("approvals list", sub="248289761001", iss=provider.issuer + "/"), "oidc_issuer_unknown"),
             ):

@@ -127,8 +127,9 @@ def test_the_log_names_the_call_and_the_caller_and_no_secret(web: Hosted) -> Non
     line = next(line for line in web.lines() if line.get("request") == answered.headers["x-request-id"])
     assert (line["method"], line["caller"], line["code"]) == ("POST /introspect", "auditor", "200")
     web.client.post("/revoke", headers={"Authorization": "Bearer " + "y" * 40})
-    assert ("POST /revoke", "", "401") in {
-        (one.get("method"), one.get("caller"), one.get("code")) for one in web.lines()
+    assert "refused" not in line
+    assert ("POST /revoke", "", "401", "the bearer credential is not known") in {
+        (one.get("method"), one.get("caller"), one.get("code"), one.get("refused")) for one in web.lines()
     }
     for hidden in (secret("auditor"), "y" * 40, token, token.rpartition(".")[2]):
         assert hidden not in web.log.getvalue()
