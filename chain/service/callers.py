@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from chain.caller import Caller
 from chain.custody import Custody
-from chain.errors import ConfigurationError, UnauthenticatedError
+from chain.errors import ConfigurationError, UnauthenticatedError, clip
 from chain.peer import Tls, Workload
 from chain.principal import Principal, covers
 from chain.service.credentials import Identity
@@ -101,7 +101,7 @@ class Callers:
                     certificate=workload.certificate,
                     custody=None if ward is None else principal_of(ward, workload.id),
                 )
-        raise UnauthenticatedError(f"no caller is configured for `{workload.id}`")
+        raise UnauthenticatedError(f"no caller is configured for `{clip(workload.id)}`")
 
 
 def principal_of(agent: AgentSettings, name: str | None = None) -> Principal:

@@ -270,7 +270,7 @@ class Gate:
         except ChainError as error:
             code = code_of(error).name
             if isinstance(error, UnauthenticatedError):
-                refused = str(error)
+                refused = error.detail
             await _refuse(context, error, request_id)
         except Exception as error:  # noqa: BLE001  # the last resort: its text must not reach the client
             code = "INTERNAL"

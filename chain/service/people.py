@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from chain.caller import Caller
-from chain.errors import UnauthenticatedError
+from chain.errors import UnauthenticatedError, clip
 from chain.jcs import Json
 from chain.peer import Person
 from chain.service.callers import Callers, Workloads, by_token
@@ -75,9 +75,11 @@ class Persons:
         """
         fitting = [(said, row) for said, row in self._rows if said.means(person)]
         if not fitting:
-            raise UnauthenticatedError(f"no caller is configured for `{person.name}`")
+            raise UnauthenticatedError(f"no caller is configured for `{clip(person.name)}`")
         if len(fitting) > 1 and fitting[0][0].exactness == fitting[1][0].exactness:
-            raise UnauthenticatedError(f"two callers are configured for `{person.name}`, and neither is more exact")
+            raise UnauthenticatedError(
+                f"two callers are configured for `{clip(person.name)}`, and neither is more exact"
+            )
         said, row = fitting[0]
         return row if said.subject is not None else replace(row, name=person.name)
 

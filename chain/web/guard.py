@@ -115,7 +115,7 @@ class Guard:
             except ChainError as error:
                 response = refuse(error, shown=bool(shown))
                 if isinstance(error, UnauthenticatedError):
-                    refused = str(error)
+                    refused = error.detail
             except Exception as error:  # noqa: BLE001 - the last resort: its text must not reach the client
                 response = self._failed(name, request_id, error)
             response.headers[REQUEST_ID] = request_id

@@ -240,7 +240,7 @@ NOBODY = [
 @pytest.mark.parametrize("who", NOBODY)
 def test_whom_no_line_means_is_nobody(who: Person) -> None:
     known = Persons((said, Caller(row, frozenset({Role.AUDITOR}))) for row, said in ROWS)
-    with pytest.raises(UnauthenticatedError, match="no caller is configured for `https://.*#"):
+    with pytest.raises(UnauthenticatedError, match=r"no caller is configured for `https://.*#"):
         known.of(who)
     assert known.of(person()).name == "person"
     assert len(NOBODY) == 15
@@ -495,7 +495,9 @@ async def test_each_token_goes_to_one_verifier_and_to_no_second(directory: Path,
     assert await house.asked(bearer("point")) == "OK"
     assert house.callers() == ["workload", "auditor", "point"]
     told_of = {
-        f"no caller is configured for `{provider.issuer}#{name}`": house.bearer(name),  # a provider that says it is a workload
+        f"no caller is configured for `{provider.issuer}#{name}`": house.bearer(
+            name
+        ),  # a provider that says it is a workload
         "oidc_issuer_unknown": house.bearer(iss="https://else.example"),
         "oidc_issuer_missing": house.bearer(iss=None),
         "jwt_kid_unknown": house.bearer(name, iss=None),
@@ -504,7 +506,9 @@ async def test_each_token_goes_to_one_verifier_and_to_no_second(directory: Path,
     }
     for expected_, metadata in told_of.items():
         assert expected_ in await house.asked(metadata), expected_
-    logged = [line.get("refused", "") for line in map(json.loads, house.log.getvalue().splitlines()) if "caller" in line]
+    logged = [
+        line.get("refused", "") for line in map(json.loads, house.log.getvalue().splitlines()) if "caller" in line
+    ]
     assert logged[:3] == ["", "", ""]
     assert all(expected_ in line for expected_, line in zip(told_of, logged[3:], strict=True))
     await close(house)
