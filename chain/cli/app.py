@@ -56,7 +56,7 @@ _COMMANDS = {
     "inspect": "Explain a chain to a person: hops, what each narrowed, when it dies.",
     "status-list": "Print the list that tells verifiers who ask nobody which roots were revoked.",
     "keygen": "Make a private key in a file of its own.",
-    "keys": "Keep issuer keys: sealed under a passphrase.",
+    "keys": "Keep keys: an issuer's, sealed, in a ring or in an HSM, and those in custody.",
     "dev": "Try things on one machine: a development SPIFFE Workload API.",
     "credential": "Make a secret for a caller of the service, and the hash for its configuration.",
 }

@@ -18,6 +18,7 @@ import msgspec
 
 from chain.approval import Approval, Demand, State, Verdict, Vote, missing, word
 from chain.cli import remote
+from chain.cli.group import Group
 from chain.cli.options import bundled
 from chain.cli.output import json_option, moment, print_json, quoted, row, seconds, shown, span, wrapped
 from chain.errors import ApprovalError, ConfigurationError
@@ -83,7 +84,7 @@ voice = bundled(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def approvals() -> None:
     """See what waits for people, and approve it or refuse it.
 

@@ -27,18 +27,20 @@ class Holder:
         key: the leaf holder's key file; signs a fresh proof.
         proof: a proof that was made elsewhere.
         channel: the channel proves the holder.
+        vouched: SPIFFE id of the holder, whom the caller authenticated by itself.
         audience: the enforcement point that asks.
     """
 
     key: Path | None
     proof: str | None
     channel: bool
+    vouched: str | None
     audience: str | None
 
     @property
     def shown_otherwise(self) -> bool:
         """Whether the line says how the holder is shown, and not with a key."""
-        return self.proof is not None or self.channel
+        return self.proof is not None or self.channel or self.vouched is not None
 
     def request(self, call: Call, tokens: Sequence[str]) -> Request:
         """Return the request for a call.
@@ -48,8 +50,8 @@ class Holder:
             InvalidRequestError: the call is not well formed.
         """
         key = None if self.shown_otherwise and not options.on_the_line("key") else self.key
-        if sum((key is not None, self.proof is not None, self.channel)) > 1:
-            raise ConfigurationError("give one of --key, --proof and --channel")
+        if sum((key is not None, self.proof is not None, self.channel, self.vouched is not None)) > 1:
+            raise ConfigurationError("give one of --key, --proof, --channel and --vouched")
         try:
             request = Request(tool=call.tool, arguments=call.args, audience=self.audience, **call.stated(tokens))
         except ValidationError as error:
@@ -58,6 +60,8 @@ class Holder:
         if self.channel:
             leaf = mint.unverified(tokens[-1])
             return request.model_copy(update={"holder": leaf.holder, "request_id": _fresh()})
+        if self.vouched is not None:
+            return request.model_copy(update={"spiffe": self.vouched, "request_id": _fresh()})
         text = self.proof if key is None else self._made(key, request, tokens)
         return request.model_copy(update={"proof": text})
 
@@ -92,5 +96,6 @@ holder = bundled(
     ),
     click.option("--proof", metavar="JWS", help="A proof that was made elsewhere."),
     click.option("--channel", is_flag=True, help="The channel proves the holder."),
+    click.option("--vouched", metavar="ID", help="The caller, an enforcement point, authenticated this SPIFFE id."),
     click.option("--audience", envvar="CHAIN_AUDIENCE", metavar="URI", help="The enforcement point that asks."),
 )

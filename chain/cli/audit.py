@@ -12,6 +12,7 @@ from chain import auditor, jcs, records
 from chain.auditor import Row, Which
 from chain.cli import audit_record, remote
 from chain.cli.audit_stream import stream
+from chain.cli.group import Group
 from chain.cli.options import bundled
 from chain.cli.output import json_option, moment, print_json, printable, row
 from chain.cli.reading import Record, instant, record
@@ -22,7 +23,7 @@ _WIDE = 28
 """Columns of a cell; its whole text is in the JSON."""
 
 
-@click.group()
+@click.group(cls=Group)
 def audit() -> None:
     """Ask who did what, for whom, by which hops and rules, who approved it, and what could still happen.
 

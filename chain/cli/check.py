@@ -26,12 +26,14 @@ class Offline:
     Attributes:
         anchor: path of the key trusted for the root.
         issuer: the only issuer that it may speak for.
+        certifies: whether it certifies the keys that sign, and signs no root.
         catalogue: JSON text, or a path; None knows no tool.
         profile: which constraints count as narrower.
     """
 
     anchor: str | None
     issuer: str | None
+    certifies: bool
     catalogue: str | None
     profile: str
 
@@ -45,7 +47,7 @@ class Offline:
         if self.anchor is None:
             raise ConfigurationError("give --server or --ledger to ask an authority, or --anchor to decide here")
         rules = Rules(profile=Profile(self.profile))
-        verifier = Verifier([source.anchor(self.anchor, self.issuer)], rules)
+        verifier = Verifier([source.anchor(self.anchor, self.issuer, certifies=self.certifies)], rules)
         known = {} if self.catalogue is None else source.json(self.catalogue, "--catalogue")
         return judge.decide(
             verifier, tokens, request, judge.catalogue(known), time.time(), channel=request.holder is not None
@@ -57,6 +59,7 @@ offline = bundled(
     Offline,
     click.option("--anchor", metavar="JWKFILE", help="Decide here: the key trusted for the root."),
     click.option("--issuer", metavar="URI", help="With --anchor: the only issuer that it may speak for."),
+    source.certifies_option,
     click.option("--catalogue", metavar="JSON|FILE", help="With --anchor: what each tool is; the rest is `act`."),
     click.option("--profile", type=click.Choice([p.value for p in Profile]), default="sound", show_default=True),
 )
@@ -90,9 +93,9 @@ def check(
     """  # noqa: D301 - click reads \b as a mark, not Python
     tokens = source.tokens(chain_file)
     request = holder.request(call, tokens)
-    if where.named:
-        if offline.anchor is not None:
-            raise ConfigurationError("--anchor decides here; it is not for asking an authority")
+    if offline.anchor is not None and (where.ledger is not None or options.on_the_line("server")):
+        raise ConfigurationError("--anchor decides here; it is not for asking an authority")
+    if offline.anchor is None and where.named:
         with where.connect() as client:
             decision = client.check(tokens, request)
     else:

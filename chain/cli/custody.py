@@ -10,13 +10,14 @@ from pathlib import Path
 import click
 
 from chain.cli import remote
+from chain.cli.group import Group
 from chain.cli.output import json_option, pairs, print_json
 from chain.cli.passing import ask, passphrase_option
 from chain.identity.custody import open_folder, path_of
 from chain.key import PublicKey
 
 
-@click.group()
+@click.group(cls=Group)
 def custody() -> None:
     """Tell the public keys of agents whose keys a service keeps."""
 

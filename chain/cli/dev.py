@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from chain.cli.group import Group
 from chain.cli.output import json_option, print_json, seconds
 from chain.errors import ConfigurationError
 from chain.identity.devapi import DevWorkloadApi
@@ -20,7 +21,7 @@ _DNS = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*")
 _STOP = {signal.SIGTERM, signal.SIGINT}
 
 
-@click.group()
+@click.group(cls=Group)
 def dev() -> None:
     """Try things on one machine. Nothing here is for production."""
 

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from chain.cli import composition
+from chain.cli.group import Group
 from chain.cli.output import json_option, pairs, print_json
 from chain.key import PublicKey
 
@@ -22,14 +23,14 @@ def _where(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--key-id", help="CKA_ID of the key, hexadecimal."),
         click.option("--key-label", help="CKA_LABEL of the key."),
         click.option("--pin-file", required=True, type=click.Path(path_type=Path), help="The user's PIN, mode 0600."),
-        click.option("--token", required=True, help="Label of the token."),
+        click.option("--token-label", required=True, help="Label of the token."),
         click.option("--module", required=True, type=click.Path(path_type=Path), help="The vendor's shared library."),
     ):
         command = option(command)
     return command
 
 
-@click.group()
+@click.group(cls=Group)
 def hsm() -> None:
     """Keep an issuer's key in an HSM, reached through PKCS#11: it certifies the short-lived keys that sign."""
 
@@ -60,7 +61,7 @@ def show(*, as_json: bool, **where: Any) -> None:  # noqa: ANN401 - the options 
 def _place(
     pkcs11: Any,  # noqa: ANN401 - a module that may be missing
     module: Path,
-    token: str,
+    token_label: str,
     pin_file: Path,
     key_label: str | None,
     key_id: str | None,
@@ -69,7 +70,7 @@ def _place(
         name = None if key_id is None else bytes.fromhex(key_id)
     except ValueError:
         raise click.BadParameter("not hexadecimal", param_hint="--key-id") from None
-    return pkcs11.Place(module, token, pin_file, key_label, name)
+    return pkcs11.Place(module, token_label, pin_file, key_label, name)
 
 
 def _print(key: PublicKey, *, as_json: bool) -> None:

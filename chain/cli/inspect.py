@@ -30,11 +30,19 @@ _LONGEST_PATH = 256
 @click.argument("token", nargs=-1, required=True, metavar="TOKEN...|FILE|-")
 @click.option("--anchor", metavar="JWKFILE", help="Verify the chain against this trusted key.")
 @click.option("--issuer", metavar="URI", help="With --anchor: the only issuer that the key may speak for.")
+@source.certifies_option
 @click.option("--profile", type=click.Choice([p.value for p in Profile]), default="sound", show_default=True)
 @json_option
 @click.pass_context
 def inspect(
-    ctx: click.Context, token: tuple[str, ...], anchor: str | None, issuer: str | None, profile: str, *, as_json: bool
+    ctx: click.Context,
+    token: tuple[str, ...],
+    anchor: str | None,
+    issuer: str | None,
+    profile: str,
+    *,
+    certifies: bool,
+    as_json: bool,
 ) -> None:
     """Explain a chain: its hops, what each narrowed, what remains and when it dies.
 
@@ -49,7 +57,7 @@ def inspect(
     hops = [_decode(text, place) for place, text in enumerate(tokens)]
     fault = None
     if anchor is not None:
-        verifier = Verifier([source.anchor(anchor, issuer)], Rules(profile=Profile(profile)))
+        verifier = Verifier([source.anchor(anchor, issuer, certifies=certifies)], Rules(profile=Profile(profile)))
         try:
             hops = list(verifier.verify(tokens).hops)
         except InvalidTokenError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from chain.cli.custody import custody
+from chain.cli.group import Group
 from chain.cli.hsm import hsm
 from chain.cli.output import json_option, pairs, print_json
 from chain.cli.passing import ask, passphrase_option, signer
@@ -19,9 +20,9 @@ from chain.key import KeySigner
 from chain.privatekey import PrivateJwk
 
 
-@click.group()
+@click.group(cls=Group)
 def keys() -> None:
-    """Keep keys, sealed under a passphrase."""
+    """Keep keys: an issuer's, sealed under a passphrase, in a ring or in an HSM, and those in custody."""
 
 
 keys.add_command(custody)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import click
 
+from chain.cli.group import Group
 from chain.cli.policy_active import activate, show
 from chain.cli.policy_compare import diff
 from chain.cli.policy_folder import init, lint, test, validate
 from chain.cli.policy_paths import approvals
 
 
-@click.group()
+@click.group(cls=Group)
 def policy() -> None:
     """Validate, test, compare and activate policy bundles.
 

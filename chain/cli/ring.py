@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from chain.cli import remote
+from chain.cli.group import Group
 from chain.cli.output import json_option, moment, pairs, print_json, printable
 from chain.cli.passing import ask, passphrase_option
 from chain.errors import ConfigurationError
@@ -27,7 +28,7 @@ thumbprint_option = click.option("--thumbprint", required=True, help="The key's 
 cause_option = click.option("--cause", default="", help="Why, one line; an authority records it.")
 
 
-@click.group()
+@click.group(cls=Group)
 def ring() -> None:
     """Keep an issuer's keys: pending, active, retiring, retired or compromised.
 
@@ -214,6 +215,8 @@ def _tell_fallen(told: Distrusted, *, dry_run: bool, as_json: bool) -> None:
     click.echo(f"{'at least ' if told.at_least else ''}{told.count} {'would fall' if dry_run else 'fell'}")
     for one in told.fallen:
         click.echo(f"  {one}")
-    click.echo(_lines(key, [("signing", told.signing or "none: nothing is issued until a key is activated")]))
+    said = "signing then" if dry_run else "signing"
+    key["state"] = f"would be {key['state']}" if dry_run else key["state"]
+    click.echo(_lines(key, [(said, told.signing or "none: nothing is issued until a key is activated")]))
     for warning in told.warnings:
         click.echo(f"chain: {printable(warning)}", err=True)

@@ -118,9 +118,27 @@ def public_key(path: str) -> PublicKey:
         raise ConfigurationError(f"`{path}`: {error}") from None
 
 
-def anchor(path: str, issuer: str | None) -> TrustAnchor:
-    """Return the trust anchor that a key file makes."""
-    return TrustAnchor(public_key(path), issuer)
+def anchor(path: str, issuer: str | None, *, certifies: bool) -> TrustAnchor:
+    """Return the trust anchor that a key file makes.
+
+    Args:
+        path: of the key.
+        issuer: the only one that it may speak for.
+        certifies: whether it certifies the keys that sign.
+
+    Raises:
+        ConfigurationError: no key, or one that certifies for any issuer.
+    """
+    if certifies and issuer is None:
+        raise ConfigurationError("a key that certifies does so for one issuer: give --issuer")
+    return TrustAnchor(public_key(path), issuer, certifies=certifies)
+
+
+certifies_option = click.option(
+    "--certifies",
+    is_flag=True,
+    help="With --anchor: it certifies the keys that sign, as an HSM's does; needs --issuer.",
+)
 
 
 def secret(path: str) -> str:

@@ -68,6 +68,9 @@ CODES: tuple[tuple[type[ChainError], grpc.StatusCode], ...] = (
 )
 """The first class that fits gives the code."""
 
+_NAMELESS = "Hostname Verification Check failed"
+"""What gRPC's core says of a certificate that does not name whom we called."""
+
 _PLAIN: dict[grpc.StatusCode, type[ChainError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequestError,
     grpc.StatusCode.NOT_FOUND: NotFoundError,
@@ -164,6 +167,8 @@ def error_of(code: grpc.StatusCode, message: str, details: bytes = b"") -> Chain
         details: the serialised `google.rpc.Status`, where there is one.
     """
     info = _info(details)
+    if info is None and _NAMELESS in message:
+        return UnreachableError("the server's certificate does not name this host; `server_name` says what it names")
     if info is None:
         return _PLAIN.get(code, ChainError)(message or code.name.lower())
     reason = Reason.__members__.get(info.reason, Reason.INTERNAL)

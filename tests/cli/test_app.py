@@ -90,6 +90,11 @@ def beneath(typed: tuple[str, ...], command: click.Command | None) -> list[tuple
     return [found for name, inner in command.commands.items() for found in beneath((*typed, name), inner)]
 
 
+def groups() -> list[tuple[str, ...]]:
+    """Everything that has commands beneath it, as it is typed."""
+    return sorted({typed[:length] for typed in commands() for length in range(len(typed))})
+
+
 @pytest.mark.parametrize("typed", commands(), ids=" ".join)
 def test_every_command_has_help_and_json(typed: tuple[str, ...]) -> None:
     result = CliRunner().invoke(main, [*typed, "--help"])
@@ -104,6 +109,12 @@ def test_help_names_every_command_and_the_exit_codes() -> None:
     assert ended.code == 0
     assert all(name in ended.out for name in app._COMMANDS)
     assert "0 allowed or done, 1 denied, 2 usage" in " ".join(ended.out.split())
+
+
+def test_help_cuts_no_sentence_short() -> None:
+    shown = [CliRunner().invoke(main, [*typed, "--help"]).stdout.partition("\nCommands:\n")[2] for typed in groups()]
+    assert len(shown) == len(list(filter(None, shown))) > 7
+    assert [text for text in shown if "..." in text] == []
 
 
 @pytest.mark.parametrize("name", ["verify", "inspect", "keygen", "credential", "issue", "delegate", "check", "revoke"])

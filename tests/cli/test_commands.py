@@ -15,8 +15,10 @@ from click.testing import CliRunner, Result
 
 from chain import mint, proof, token
 from chain.anchor import TrustAnchor
+from chain.certificate import CertifiedSigner, certify
 from chain.cli import main
 from chain.identity import keyfile
+from chain.key import KeySigner
 from chain.mint import unverified
 from chain.token import Verifier
 from tests.cli.conftest import Played, Service
@@ -233,6 +235,35 @@ def test_inspect_shows_what_a_forged_child_asks_beyond_its_parent(desk: Desk) ->
     text = ok("inspect", tokens[0], token.sign(claims, keyfile.load(desk / "a.key")))
     assert "ASKS BEYOND tools.bank.pay.amount: up to 100 -> up to 500" in text
     assert "ASKS BEYOND" not in ok("inspect", *tokens)
+
+
+def test_a_key_that_certifies_is_an_anchor_for_what_it_certified(desk: Desk, tmp_path: Path) -> None:
+    hsm, issuer, now = KeySigner.from_seed(b"h" * 32), "https://issuer.example", int(time.time())
+    signer = KeySigner.from_seed(b"s" * 32)
+    certified = CertifiedSigner(signer, certify(hsm, signer.key, issuer, jti="c", now=now))
+    given = mint.grant({"tools": {"mail.read": {}}})
+    holder = keyfile.load(desk / "a.key").key
+    claims = mint.root_claims(given, holder, issuer=issuer, jti="r", now=now, lifetime=60)
+    (tmp_path / "root.chain").write_text(token.sign(claims, certified))
+    (tmp_path / "hsm.jwk").write_text(hsm.key.to_json())
+    anchor = ("--anchor", tmp_path / "hsm.jwk", "--issuer", issuer)
+    ask = ("check", "mail.read", "--chain", tmp_path / "root.chain", "--key", desk / "a.key", "--audience", PEP)
+    known = ("--catalogue", '{"mail.read": {"class": "read", "classification": "internal"}}')
+    for command in (("inspect", tmp_path / "root.chain"), (*ask, *known)):
+        assert chain(*command, *anchor).exit_code == 1
+        assert chain(*command, *anchor, "--certifies").exit_code == 0
+        refused = chain(*command, *anchor[:2], "--certifies")
+        assert isinstance(refused.exception, SystemExit)
+        assert (refused.exit_code, "give --issuer" in refused.stderr) == (2, True)
+
+
+def test_an_anchor_decides_here_whatever_server_the_environment_names(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHAIN_SERVER", "127.0.0.1:1")
+    assert chain("check", "bank.pay", '{"amount":20}', *desk.asking, "--key", desk / "b.key").exit_code == 0
+    both = chain("check", "bank.pay", '{"amount":20}', *desk.asking, "--server", "127.0.0.1:1")
+    assert (both.exit_code, "--anchor decides here" in both.stderr) == (2, True)
 
 
 def test_words_inside_a_token_never_steer_the_terminal(desk: Desk) -> None:

@@ -74,7 +74,8 @@ def test_the_name_of_the_target_is_taken_where_none_is_given(server: Secured, ca
 
 def test_a_server_of_another_name_is_not_spoken_to(server: Secured, ca: Authority) -> None:
     source = Held(ca.svid(CLIENT), ours_test=[ca])
-    with client(server, source, server_name="other.test") as asking, pytest.raises(UnreachableError):
+    refused = pytest.raises(UnreachableError, match="does not name this host")
+    with client(server, source, server_name="other.test") as asking, refused:
         asking.info()
     assert server.seen == []
 

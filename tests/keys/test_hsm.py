@@ -49,7 +49,7 @@ class Desk(NamedTuple):
         named: list[str | Path] = [
             "--module",
             place.module,
-            "--token",
+            "--token-label",
             place.token,
             "--pin-file",
             pin or place.pin_file,

@@ -179,6 +179,7 @@ def test_the_commands_change_the_ring_of_a_server(at: People, tmp_path: Path) ->
     assert first in {key["kid"] for key in data("jwks")["keys"]}  # type: ignore[attr-defined]
     dry = chain("compromise", "--thumbprint", first, "--cause", "gone", "--activate", second, "--dry-run")
     assert (dry.exit_code, dry.stdout.splitlines()[0]) == (0, "1 would fall")
+    assert ("would be compromised" in dry.stdout, f"signing then  {second}" in dry.stdout) == (True, True)
     assert at.ask(token).allowed
     done = chain("compromise", "--thumbprint", first, "--cause", "gone", "--activate", second)
     assert (done.exit_code, done.stdout.splitlines()[0]) == (0, "1 fell")
