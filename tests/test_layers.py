@@ -15,8 +15,8 @@ FOLDERS = sorted(path.name for path in PACKAGE.iterdir() if path.is_dir() and pa
 
 PURE = {
     "__future__", "abc", "base64", "binascii", "collections", "concurrent", "dataclasses", "datetime", "decimal",
-    "enum", "functools", "hashlib", "heapq", "hmac", "itertools", "json", "math", "operator", "re", "threading",
-    "typing", "uuid",
+    "enum", "functools", "hashlib", "heapq", "hmac", "ipaddress", "itertools", "json", "math", "operator", "re",
+    "threading", "typing", "uuid",
     "cedarpy", "cryptography", "jwt", "tomllib", "zlib", "msgspec", "nacl", "pydantic", "rfc8785",
 }  # fmt: skip
 """All that a file at the top may import: no clock, no randomness, no I/O, no transport, no graph library."""

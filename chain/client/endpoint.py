@@ -10,13 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Protocol, TypeAlias
 
 import grpc
 
 from chain.caller import LENT
 from chain.errors import ChainError, ConfigurationError, UnreachableError
+from chain.loopback import is_loopback
 from chain.principal import is_trust_domain, parse_id
 
 Credential: TypeAlias = str | Callable[[], str]
@@ -215,7 +215,7 @@ def endpoint(
     found = _TCP.fullmatch(target)
     if found is None or not 0 < int(found["port"]) < 2**16:
         raise ConfigurationError(f"`{target}` is not host:port, [v6]:port or unix:PATH")
-    secured = not _loopback(found["v6"] or found["host"]) or roots is not None or identity is not None
+    secured = not is_loopback(found["v6"] or found["host"]) or roots is not None or identity is not None
     if server_name is not None and not secured:
         raise ConfigurationError("this machine is spoken to without TLS: a server's name needs roots or an identity")
     return Endpoint(
@@ -242,10 +242,3 @@ def _path(target: str) -> str:
     if found is None:
         raise ConfigurationError(f"`{target}` is not unix:PATH")
     return found["path"]
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"  # RFC 6761 s6.3

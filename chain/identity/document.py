@@ -6,7 +6,6 @@ too long or takes too long is not read to its end. What a server says of itself 
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import ssl
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from urllib.request import (
 )
 
 from chain.errors import ConfigurationError, UnreachableError
+from chain.loopback import is_loopback
 
 MAX_BYTES = 256 * 1024
 """Of one document: a set of twenty RSA keys with their certificates has about 60 kB."""
@@ -72,7 +72,7 @@ def require_url(url: str, *, plain: bool) -> None:
         raise ValueError("no URL")
     if "@" in found.netloc or "?" in url or "#" in url:
         raise ValueError("a URL with a user, a query or a fragment")
-    if found.scheme != "https" and not (plain and found.scheme == "http" and _loopback(host)):
+    if found.scheme != "https" and not (plain and found.scheme == "http" and is_loopback(host)):
         raise ValueError("a URL that is not https; plain http is for this machine alone")
 
 
@@ -133,10 +133,3 @@ class Web:
             if self._clock() > end:
                 raise UnreachableError(f"it took more than {DEADLINE:.0f} seconds")
         return bytes(found)
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -8,7 +8,6 @@ a signature that does not verify under it is refused.
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import ssl
 from base64 import b64decode as standard_decode
 from base64 import b64encode as standard_encode
@@ -25,6 +24,7 @@ from chain.base64url import b64decode
 from chain.errors import ConfigurationError, SignerError
 from chain.identity import passphrase
 from chain.key import Algorithm, KeyRefusedError, PublicKey
+from chain.loopback import is_loopback
 
 TIMEOUT: Final = 10.0
 """Seconds for one answer; nobody but the thread that renews waits for it."""
@@ -182,20 +182,13 @@ def _context(place: Place) -> ssl.SSLContext | None:
     if where.scheme not in {"http", "https"} or not where.hostname or where.username or where.path.strip("/"):
         raise ConfigurationError(f"`{place.address}` is not https://host:port")
     if where.scheme == "http":
-        if not _loopback(where.hostname):
+        if not is_loopback(where.hostname):
             raise ConfigurationError(f"`{place.address}`: without TLS the token would cross the network in the clear")
         return None
     try:
         return ssl.create_default_context(cafile=place.ca_file)
     except (OSError, ssl.SSLError):
         raise ConfigurationError(f"`{place.ca_file}` holds no certificates") from None
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _token(place: Place) -> str:

@@ -6,7 +6,6 @@ nothing is warned about.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import ssl
 import stat
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from chain.caller import ALLOWED, Role
 from chain.errors import ConfigurationError
+from chain.loopback import is_loopback
 from chain.principal import require_pattern
 from chain.service import wards
 from chain.service.settings import ServeSettings
@@ -96,7 +96,7 @@ def _address(settings: ServeSettings, listen: str, name: str) -> Iterator[str]:
     except ConfigurationError as error:
         yield error.detail
         return
-    if settings.tls_cert is None and not _loopback(host):
+    if settings.tls_cert is None and not is_loopback(host):
         yield f"`{host}` is not a loopback address, and without TLS secrets would cross the network in the clear"
 
 
@@ -182,13 +182,6 @@ def _pattern(pattern: str) -> Iterator[str]:
         require_pattern(pattern)
     except ValueError as error:
         yield f"`{pattern}`: {error}"
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _trust(settings: ServeSettings) -> Iterator[str]:

@@ -6,12 +6,12 @@ could know that it is the issuer's; loopback is let be plain, for development.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from chain.claims import EXTENDED, PLAIN
+from chain.loopback import is_loopback
 
 WELL_KNOWN = "/.well-known/oauth-authorization-server"
 JWKS = "/.well-known/jwks.json"
@@ -95,14 +95,7 @@ def _split(text: str) -> SplitResult | None:
         return None
     if not host or "@" in url.netloc or not text.isascii() or not text.isprintable() or " " in text:
         return None
-    return url if url.scheme == "https" or (url.scheme == "http" and _loopback(host)) else None
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return url if url.scheme == "https" or (url.scheme == "http" and is_loopback(host)) else None
 
 
 def _origin(url: SplitResult) -> tuple[str, str | None, int | None]:
