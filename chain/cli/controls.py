@@ -9,6 +9,7 @@ import click
 
 from chain.bundle import load
 from chain.cli import remote
+from chain.cli.group import Group
 from chain.cli.output import json_option, moment, pairs, print_json, printable, wrapped
 from chain.cli.reading import Record, record
 from chain.configuration import Configuration
@@ -20,7 +21,7 @@ from chain.policypaths import Paths, cell, markdown, paths
 from chain.policypaths import data as paths_data
 
 
-@click.group()
+@click.group(cls=Group)
 def controls() -> None:
     """Say how each item of a framework is answered: by what, whether that is on, and what the record shows of it."""
 
