@@ -28,6 +28,7 @@ class History:
         enrolled: name of a holder -> the latest record of whose it is.
         policies: bundles that came into force.
         suspended: (scope, name) -> the record that stands.
+        controls: every record that suspended something or lifted it, in order.
         struck: (kind, name) -> the first record that revoked all that bears it.
         revoked: id -> the first record that revoked it.
         last: the last record; None of an empty ledger.
@@ -48,6 +49,7 @@ class History:
         self.enrolled: dict[str, Entry] = {}
         self.policies: list[Entry] = []
         self.suspended: dict[tuple[str, str], Entry] = {}
+        self.controls: list[Entry] = []
         self.struck: dict[tuple[str, str], Entry] = {}
         self.revoked: dict[str, Entry] = {}
         self.last: Entry | None = None
@@ -102,7 +104,7 @@ class History:
             if (entry := self.revoked.get(hop.id)) is not None:
                 return _ended("revoked", entry, hop.id)
         for hop in one.chain:
-            for name in self._names(hop):
+            for name in self.names(hop):
                 if (entry := self.struck.get(name)) is not None:
                     return _ended("revoked", entry)
         first = min(one.chain, key=lambda hop: hop.exp)
@@ -118,7 +120,8 @@ class History:
         """Return the record that put the policy in force which a later record was decided under."""
         return next((entry for entry in reversed(self.policies) if entry.revision < revision), None)
 
-    def _names(self, hop: Given) -> Iterator[tuple[str, str]]:
+    def names(self, hop: Given) -> Iterator[tuple[str, str]]:
+        """Yield the (kind, name) under which a hop can be revoked together with all that bears it."""
         yield "holder", hop.holder
         if hop.bound:
             yield "holder", hop.bound
@@ -127,12 +130,16 @@ class History:
             yield "issuer", hop.issuer
         yield "task", hop.task
 
+    def scopes(self, hop: Given) -> Iterator[tuple[str, str]]:
+        """Yield the (scope, name) under which a hop can be suspended; every hop of a chain counts."""
+        yield "everything", EVERYTHING
+        yield "task", hop.task
+        for party in self.parties(hop.holder):
+            yield "agent", party
+            yield "trust_domain", _domain(party)
+
     def _stopped(self, one: Given, now: float) -> End | None:
-        scopes = [("everything", EVERYTHING), ("task", one.task)]
-        for hop in one.chain:
-            for party in self.parties(hop.holder):
-                scopes += [("agent", party), ("trust_domain", _domain(party))]
-        for scope in scopes:
+        for scope in (scope for hop in one.chain for scope in self.scopes(hop)):
             entry = self.suspended.get(scope)
             if entry is not None and not 0 < entry.body.get("until", 0) <= now:
                 return _ended("suspended", entry)
@@ -184,10 +191,12 @@ def _consumed(history: History, entry: Entry) -> None:
 
 def _suspended(history: History, entry: Entry) -> None:
     history.suspended[entry.body["scope"], entry.body["name"]] = entry
+    history.controls.append(entry)
 
 
 def _lifted(history: History, entry: Entry) -> None:
     history.suspended.pop((entry.body["scope"], entry.body["name"]), None)
+    history.controls.append(entry)
 
 
 def _signalled(history: History, entry: Entry) -> None:

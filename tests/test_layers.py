@@ -37,6 +37,7 @@ MAY_IMPORT = {
     "service": {"service", "wire", "v1"},
     "client": {"client", "wire", "v1"},
     "web": {"web", "wire", "v1"},
+    "report": {"report"},
     "cli": set(FOLDERS),
     "v1": {"v1"},
 }

@@ -51,6 +51,7 @@ _COMMANDS = {
     "policy": "Validate, test, compare and activate policy bundles.",
     "watch": "Follow the ledger, or whether one chain still stands.",
     "audit": "Ask the ledger who did what, for whom and by whose leave; export and verify it.",
+    "report": "Write the record as one HTML page that needs no server.",
     "controls": "Report how items of NIST, OWASP and CSA frameworks are answered, with evidence.",
     "verify": "Judge a chain and a call offline: JSON in, JSON out.",
     "inspect": "Explain a chain to a person: hops, what each narrowed, when it dies.",

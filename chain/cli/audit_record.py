@@ -54,7 +54,7 @@ def export(out: Path, where: remote.Where, *, as_json: bool) -> None:
         raise ConfigurationError(f"`{out}` is there already")
     with where.connect() as client:
         note, key = client.audit.checkpoint()
-        _write(out, _lines(client, note, key))
+        write(out, _lines(client, note, key))
     found = Checkpoint.of(note, NoteKey.parse(key))
     if as_json:
         print_json({"file": str(out), "records": found.size, "key": key})
@@ -120,7 +120,7 @@ def checkpoint(out: Path | None, where: remote.Where, *, as_json: bool) -> None:
     with where.connect() as client:
         note, key = client.audit.checkpoint()
     if out is not None:
-        _write(out, [bytes(note)])
+        write(out, [bytes(note)])
     if as_json:
         found = Checkpoint.of(note, NoteKey.parse(key))
         print_json({"size": found.size, "key": key, "note": bytes(note).decode()})
@@ -141,8 +141,8 @@ def prove(name: str, out: Path, where: remote.Where, *, as_json: bool) -> None:
     with where.connect() as client:
         revision = int(name) if name.isascii() and name.isdigit() else _decided(client, name)
         proven = client.audit.prove(revision)
-    _write(record, [proven.record])
-    _write(proof, [bytes(proven.proof)])
+    write(record, [proven.record])
+    write(proof, [bytes(proven.proof)])
     if as_json:
         print_json({"record": str(record), "proof": str(proof)})
     else:
@@ -223,7 +223,12 @@ def _records(client: remote.Authority, size: int) -> Iterator[bytes]:
             yield encode(Record(told.revision, told.kind, told.time, told.members))
 
 
-def _write(out: Path, parts: Iterable[bytes]) -> None:
+def write(out: Path, parts: Iterable[bytes]) -> None:
+    """Write a file whole or not at all, over an older one; nobody else may read it.
+
+    Raises:
+        ConfigurationError: it cannot be written.
+    """
     try:
         handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}-")
         try:

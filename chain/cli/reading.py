@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 import click
+import msgspec
 
 from chain import intact, ledger
 from chain.cli import remote
 from chain.cli.options import bundled
 from chain.errors import ConfigurationError, ForbiddenError, StoreError
+from chain.export import Signed
 from chain.given import Entry
 from chain.history import GIVEN, History
-from chain.note import NoteKey
+from chain.note import Note, NoteKey
 from chain.watch import Told
 
 _WHOLE = {**dict.fromkeys(GIVEN, "grant"), "decided": "reason", "refused": "reason"}
@@ -67,6 +69,25 @@ class Record:
                 if line.startswith(b'{"revision":'):
                     record = ledger.decode(line.removesuffix(b"\n"))
                     yield Entry(record.revision, record.kind, record.time, record.body)
+
+    def checkpoint(self) -> tuple[Note, NoteKey] | None:
+        """Return the last checkpoint of the export, with the key of its log; None where no key was named.
+
+        Raises:
+            NoteError: the log did not sign it.
+            StoreError: there is none.
+        """
+        if self.export is None or self.key is None:
+            return None
+        with _open(self.export) as file:
+            lines = [line for line in file if line.startswith(b'{"checkpoint":')]
+        key = NoteKey.parse(self.key)
+        try:
+            note = Note.parse(msgspec.json.decode(lines[-1], type=Signed).checkpoint.encode())
+        except (IndexError, msgspec.MsgspecError):
+            raise StoreError("the export holds no checkpoint; see `chain audit verify`") from None
+        note.require([key])
+        return note, key
 
     def _require_intact(self, file: BinaryIO) -> None:
         if self.key is None:

@@ -196,6 +196,14 @@ TABLE = [
         "controls as a gate", lambda p: ["controls", "report", *p.as_caller("gate")], 1, {"error": "permission_denied"}
     ),
     Row("policy approvals by nobody", lambda p: ["policy", "approvals", *NOBODY], 3, {"error": "unreachable"}),
+    Row("report", lambda p: ["report", p.folder / "out.html", *p.as_caller("operator")], 0, {}),
+    Row("report by nobody", lambda p: ["report", p.folder / "o.html", *NOBODY], 3, {"error": "unreachable"}),
+    Row(
+        "report as a gate",
+        lambda p: ["report", p.folder / "o.html", *p.as_caller("gate")],
+        1,
+        {"error": "permission_denied"},
+    ),
     Row("watch by nobody", lambda p: ["watch", *NOBODY], 3, {"error": "unreachable"}),
     Row("watch as an agent", lambda p: ["watch", *p.as_caller("orchestrator")], 1, {"error": "permission_denied"}),
     Row(

@@ -1,0 +1,11 @@
+"""The record as one page: a file that needs no server and no network.
+
+The law of this folder: pure. A page shows what `chain.history` tells, and loads nothing; its only code is the code in
+this folder, and a stranger's words are text in it and never markup.
+"""
+
+from chain.report.content import Origin, data, shown
+from chain.report.document import page
+from chain.report.proof import log
+
+__all__ = ["Origin", "data", "log", "page", "shown"]
