@@ -38,8 +38,8 @@ class Named(NamedTuple):
     Attributes:
         kind: what kind of name.
         name: of a holder, the thumbprint of its key: then that and every key enrolled under it, and so on; or a
-            principal's id: then every key that is enrolled now for it, or for anybody who works under it. Of a key, its
-            thumbprint.
+            principal's id: then that, every key that is enrolled now for it or for anybody who works under it, and
+            their ids, which SVIDs prove. Of a key, its thumbprint.
     """
 
     kind: Strike

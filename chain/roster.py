@@ -117,6 +117,17 @@ class Roster:
             ids = [name for name in known if name in names or not names.isdisjoint(ancestors(name))]
         return self.with_workers(key for name in ids for key in self.keys_of(name))
 
+    def bearing(self, names: AbstractSet[str]) -> set[str]:
+        """Return what the tokens of all these may be bound by (`chain.delegation.Delegation.names`): keys, and ids.
+
+        An id is proven by an SVID, whose key nobody enrols: to end a principal's keys alone would leave that.
+
+        Args:
+            names: as of `beneath`.
+        """
+        keys = self.beneath(names)
+        return keys.union(one.id for key in keys if (one := self.principals.get(key)) is not None)
+
     def with_workers(self, keys: Iterable[str]) -> set[str]:
         """Return keys together with those that were enrolled under them, and so on."""
         found: set[str] = set()

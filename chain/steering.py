@@ -269,7 +269,7 @@ def _may_strike(named: Named, caller: Caller, live: Live) -> bool:
 
 
 def _names(named: Named, live: Live, store: Store) -> tuple[str, ...]:
-    """Return what a name means now: a holder's is that of all who work under it, too.
+    """Return what a name means now: a holder's is that of all who work under it, too; an id stands with its keys.
 
     Raises:
         NotFoundError: a principal for which no key is enrolled, and to whose id nothing is bound.
@@ -281,7 +281,7 @@ def _names(named: Named, live: Live, store: Store) -> tuple[str, ...]:
     bound = {named.name} if store.delegations(holder=named.name, limit=1) else set()
     if not live.roster.keys_of(named.name) and not bound:
         raise NotFoundError(f"no key is enrolled for `{named.name}`, and nothing is bound to it")
-    return tuple(sorted(bound | live.roster.beneath({named.name})))
+    return tuple(sorted(bound | live.roster.bearing({named.name})))
 
 
 def _keys(scope: Scope, name: str, live: Live) -> int | None:

@@ -186,8 +186,8 @@ def test_a_principal_is_the_keys_that_are_enrolled_for_it_now() -> None:
         else:
             world.allowed(tokens, key)
     (record,) = [json.loads(data)["body"] for data, _ in world.store.records(kind="revoked")]
-    keys = sorted((ALICE.key.thumbprint, second.key.thumbprint))
-    assert record == {"kind": "holder", "name": agent(1), "names": keys, "cause": "", "caller": "issuer"}
+    names = sorted((ALICE.key.thumbprint, second.key.thumbprint, agent(1)))
+    assert record == {"kind": "holder", "name": agent(1), "names": names, "cause": "", "caller": "issuer"}
     with pytest.raises(NotFoundError):
         world.authority.revoke(ISSUING, by("holder", "spiffe://example.org/nobody"))
     with pytest.raises(NotFoundError):

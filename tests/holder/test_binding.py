@@ -173,6 +173,28 @@ def test_what_is_bound_to_an_id_is_revoked_by_it(world: World) -> None:
     assert verdict(world, other, spiffe=OTHER) is Reason.ALLOWED
 
 
+@pytest.mark.parametrize("revoked", [PLANNER, "spiffe://acme.test/agents", OTHER])
+def test_who_revokes_an_id_ends_what_only_its_svids_prove(world: World, revoked: str) -> None:
+    """A key is enrolled for the id, so that it is known; the tokens are bound to others: to the id beside a key, or to
+    the key of an SVID, of which the channel alone says whose it is."""
+    svid = signer("an hour's key")
+    for key, name in ((CAROL, PLANNER), (BOB, OTHER), (signer("top"), "spiffe://acme.test/agents")):
+        world.authority.enrol(GATE, key.key, Principal(id=name, owner="team"))
+    tokens = (
+        (bound(jwk=JWK, spiffe=PLANNER), {"holder": KEY, "spiffe": PLANNER}),
+        ([seal(root(svid, limits=READS))], {"holder": svid.key.thumbprint, "spiffe": PLANNER}),
+        ([seal(root(CAROL, limits=READS))], {"spiffe": PLANNER}),
+    )
+    for held, shown in tokens:
+        assert verdict(world, held, **shown) is Reason.ALLOWED
+    world.authority.revoke(GATE, Revoke(named=Named("holder", revoked)))
+    left = Reason.ALLOWED if revoked == OTHER else Reason.REVOKED
+    assert [verdict(world, held, **shown) for held, shown in tokens] == [left] * 3
+    late = signer("late")  # a key that is enrolled afterwards is the id's, and nothing that was revoked
+    world.authority.enrol(GATE, late.key, Principal(id=PLANNER, owner="team"))
+    assert verdict(world, [seal(root(late, limits=READS))], spiffe=PLANNER) is Reason.ALLOWED
+
+
 def test_who_stops_a_workload_stops_what_is_bound_to_its_svids_key(world: World) -> None:
     """Nobody enrolled that key: the channel alone says whose it is."""
     key = signer("an hour's key")
