@@ -92,14 +92,16 @@ class Secured(grpc.GenericRpcHandler):
         gone = threading.Event()
         context.add_callback(gone.set)
         self.streams += 1
-        standing = watch_pb2.ChainStanding(stands=True, reason=reason_pb2.REASON_ALLOWED)
-        yield watch_pb2.WatchResponse(revision=1, standing=standing).SerializeToString()
-        while not gone.wait(asked.heartbeat_ms / 1000):
-            if shown in self.ended:
-                context.abort(grpc.StatusCode.UNAUTHENTICATED, "the credential ended")
-            beat = watch_pb2.WatchResponse(revision=1, heartbeat=watch_pb2.Heartbeat(time_ms=1))
-            yield beat.SerializeToString()
-        self.streams -= 1
+        try:
+            standing = watch_pb2.ChainStanding(stands=True, reason=reason_pb2.REASON_ALLOWED)
+            yield watch_pb2.WatchResponse(revision=1, standing=standing).SerializeToString()
+            while not gone.wait(asked.heartbeat_ms / 1000):
+                if shown in self.ended:
+                    context.abort(grpc.StatusCode.UNAUTHENTICATED, "the credential ended")
+                beat = watch_pb2.WatchResponse(revision=1, heartbeat=watch_pb2.Heartbeat(time_ms=1))
+                yield beat.SerializeToString()
+        finally:  # a call that is cancelled while it yields is not gone on with
+            self.streams -= 1
 
     def __enter__(self) -> Self:
         self._server.start()
