@@ -93,8 +93,13 @@ class Auditing:
     @property
     def due(self) -> bool:
         """Whether there are records that no checkpoint covers yet, and somebody to sign."""
-        covered = 0 if self._last is None else self._last[0].size
-        return self._notary is not None and self._desk.store.synced > covered
+        return self._notary is not None and self._desk.store.synced > self.covered
+
+    @property
+    def covered(self) -> int:
+        """The last revision that this process signed a checkpoint for; 0 before it signs its first."""
+        last = self._last
+        return 0 if last is None else last[0].size
 
     def checkpoint(self, caller: Caller) -> Note:
         """Return the checkpoint of all records that survive power loss; sign it where there is none yet.

@@ -22,6 +22,7 @@ from chain.key import PublicKey, Signer
 from chain.keyring import KeyRing
 from chain.keys import Keys
 from chain.ledger import Store
+from chain.meter import Meter
 from chain.order import Delegate, Issue, Revoke
 from chain.pace import Breaker
 from chain.policies import Policies
@@ -122,6 +123,16 @@ class Authority(Questions):
     def revision(self) -> int:
         """The last revision that survives power loss."""
         return self._desk.store.synced
+
+    @property
+    def revisions(self) -> tuple[int, int, int]:
+        """The last revision that is written, that survives power loss, and that a checkpoint covers."""
+        return self._desk.store.head, self._desk.store.synced, self.audit.covered
+
+    @property
+    def meter(self) -> Meter:
+        """How many calls were decided how, and how long it took."""
+        return self._desk.meter
 
     @property
     def failed(self) -> bool:

@@ -31,6 +31,7 @@ from chain.explain import Explanation, agents_may_see, all_may_see
 from chain.ledger import Store, decode
 from chain.lineage import Lineage
 from chain.live import Live
+from chain.meter import Meter
 from chain.once import AnsweredError, Changing, Once
 from chain.pace import Breaker
 from chain.pending import done, then
@@ -97,6 +98,7 @@ class Desk:
         store, verifier, clock, entropy: as given.
         live: the facts, rebuilt from the store.
         lineage: questions about stored delegations.
+        meter: how many calls were decided how.
         garbage: presented chains of which not even the root was authentic; counted, not recorded.
     """
 
@@ -135,6 +137,7 @@ class Desk:
         self._next_sweep = 0.0
         self.lineage = Lineage(store, self.live, lambda: verifier.known)
         self.garbage = 0
+        self.meter = Meter(steady)
         self._prefix, self._numbers = b64encode(entropy(9)), count(1)
 
     def resolve(self, presented: Presented) -> tuple[Chain, Sequence[str]]:
@@ -176,14 +179,15 @@ class Desk:
         chains: Chains | None,
     ) -> Future[list[Decision]]:
         """Decide calls together (`Authority.begin_check`)."""
-        now = self.clock()
+        now, began = self.clock(), self.meter.start()
         if at_least > self.store.head:
             unknown = unanswered(Reason.REVISION_UNKNOWN, f"revision {at_least} is not known here", now)
+            self.meter.refused(unknown, len(calls))
             return done([unknown] * len(calls))
         if chains is None and len(calls) > 1:
             chains = Chains(self)
         asked = [self.asked(presented, request, now, chains) for presented, request in calls]
-        return self.decide(asked, caller, now, stop)
+        return self.decide(asked, caller, now, stop, began)
 
     def explain(self, caller: Caller, presented: Presented, request: Request) -> Explanation:
         """Decide and lay every hop open (`Authority.explain`)."""
@@ -287,16 +291,21 @@ class Desk:
     def _new_id(self) -> str:
         return f"{self._prefix}-{next(self._numbers):x}"
 
-    def decide(self, asked: Sequence[Asked], caller: Caller, now: float, stop: Effect | None) -> Future[list[Decision]]:
+    def decide(
+        self, asked: Sequence[Asked], caller: Caller, now: float, stop: Effect | None, began: float
+    ) -> Future[list[Decision]]:
         """Decide in one commit, in order; where nothing could be recorded, nothing is permitted."""
         names = self.live.names_of(caller) if caller.only_agent else caller.names
         batch = Deciding(asked, caller.name, self.live, self.store, self.moment, self._new_id, stop)
 
         def answer(_revision: int) -> list[Decision]:
+            self.meter.decided(asked, began)
             return [told for item in asked if (told := item.told(caller, names)) is not None]
 
         def fail(error: Exception) -> list[Decision]:
-            return [unread(error, now)] * len(asked)
+            denial = unread(error, now)
+            self.meter.refused(denial, len(asked))
+            return [denial] * len(asked)
 
         return then(self.store.commit(batch), answer, fail)
 

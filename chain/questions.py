@@ -66,7 +66,9 @@ class Questions:
         try:
             return self._desk.begin(calls, caller, at_least, stop, chains)
         except Exception as error:  # noqa: BLE001 - whatever the decision needs and cannot read, nothing is permitted
-            return done([unread(error, 0.0)] * len(calls))
+            denial = unread(error, 0.0)
+            self._desk.meter.refused(denial, len(calls))
+            return done([denial] * len(calls))
 
     def chains(self) -> Chains:
         """Return a memory for the chains of one batch: each is resolved once."""

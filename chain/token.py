@@ -65,6 +65,10 @@ class Verifier:
 
     The rules never change. The anchors are replaced together with the memory, by one assignment: what was verified
     under a removed anchor is not known under those that came in its place, whichever thread verifies it meanwhile.
+
+    Attributes:
+        rules: how it verifies.
+        memory: how many chains were known whole, in part or not at all; an update that is lost costs one count.
     """
 
     def __init__(self, anchors: Iterable[TrustAnchor], rules: Rules | None = None, remember: int = MEMORY) -> None:
@@ -78,6 +82,7 @@ class Verifier:
         self.rules = rules or Rules()
         self._remember = remember
         self._trust = Trust(anchors, (), remember)
+        self.memory = {"whole": 0, "part": 0, "nothing": 0}
 
     @property
     def anchors(self) -> tuple[TrustAnchor, ...]:
@@ -118,6 +123,7 @@ class Verifier:
         presented = tuple(tokens)
         trust = self._trust  # read once: a chain is verified, and remembered, under one set of anchors
         chain, beyond = trust.known.longest(presented)
+        self.memory["part" if beyond and chain is not None else "nothing" if beyond else "whole"] += 1
         if beyond:
             chain = self._extend(trust, presented, chain, beyond)
         chain = cast("Chain", chain)  # sizes were checked: there is a known prefix, or a token beyond it
@@ -128,7 +134,9 @@ class Verifier:
 
     def recall(self, digest: bytes) -> tuple[tuple[str, ...], Chain] | None:
         """Return the tokens and chain whose leaf has this digest, if they are remembered."""
-        return self._trust.known.get(digest)
+        found = self._trust.known.get(digest)
+        self.memory["whole"] += found is not None
+        return found
 
     def trusts(self, key: PublicKey, issuer: str, *, certifies: bool = False) -> bool:
         """Tell whether an anchor lets this key speak for this issuer: in roots, or by certifying keys that do."""

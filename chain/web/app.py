@@ -17,6 +17,7 @@ from starlette.routing import Route
 from chain.errors import ConfigurationError
 from chain.web import metadata, published
 from chain.web.guard import Doorman, Endpoint, Guard, Page
+from chain.web.metrics import ASKS, METRICS, Metrics
 from chain.web.published import Listing, Publishing
 from chain.web.reply import reply
 from chain.web.tokens import Tokens
@@ -38,7 +39,7 @@ class Row(NamedTuple):
     endpoint: Endpoint
 
 
-def table(publishing: Publishing, tokens: Tokens, doorman: Doorman) -> list[Row]:
+def table(publishing: Publishing, tokens: Tokens, metrics: Metrics, doorman: Doorman) -> list[Row]:
     """Return the routes.
 
     Raises:
@@ -70,6 +71,7 @@ def table(publishing: Publishing, tokens: Tokens, doorman: Doorman) -> list[Row]
         (base.path + metadata.REVOKE, "Revoke", tokens.revoke),
     ):
         rows.append(Row(path, "POST", asks, guard.asked(f"POST {path}", asks, work)))
+    rows.append(Row(METRICS, "GET", ASKS, guard.read(f"GET {METRICS}", ASKS, metrics.answer)))
     taken = [row.path for row in rows]
     twice = sorted({path for path in taken if taken.count(path) > 1})
     if twice:

@@ -29,6 +29,7 @@ SCHEME = "bearer"
 
 Page: TypeAlias = Callable[[Request], Response | Awaitable[Response]]
 Form: TypeAlias = Callable[[Caller, Mapping[str, str]], Awaitable[Response]]
+Reading: TypeAlias = Callable[[Caller, Request], Awaitable[Response]]
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
@@ -103,6 +104,14 @@ class Guard:
             work: takes the caller and the form.
         """
 
+        async def formed(caller: Caller, request: Request) -> Response:
+            return await work(caller, await form(request))
+
+        return self.read(name, method, formed)
+
+    def read(self, name: str, method: str, work: Reading) -> Endpoint:
+        """Return the endpoint of what only a caller may read whose role may call an RPC; as `asked`, without a form."""
+
         async def answer(request: Request) -> Response:
             began, request_id = perf_counter_ns(), self._doorman.new_id()
             shown, who, refused = request.headers.getlist("authorization"), "", ""
@@ -111,7 +120,7 @@ class Guard:
                 who = caller.name
                 caller.require(method)
                 with self._doorman.place(who, method):
-                    response = await work(caller, await form(request))
+                    response = await work(caller, request)
             except ChainError as error:
                 response = refuse(error, shown=bool(shown))
                 if isinstance(error, UnauthenticatedError):

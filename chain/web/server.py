@@ -20,6 +20,7 @@ from chain.errors import ConfigurationError
 from chain.web.app import application, table
 from chain.web.connection import Connection
 from chain.web.guard import Doorman
+from chain.web.metrics import Metrics
 from chain.web.published import Publishing
 from chain.web.tokens import Tokens
 
@@ -68,7 +69,7 @@ class WebServer:
         self._where = where
         self._tokens = Tokens(authority)
         self._serving: asyncio.Task[None] | None = None
-        self.rows = table(publishing, self._tokens, doorman)
+        self.rows = table(publishing, self._tokens, Metrics(authority), doorman)
         self._server = _Server(_config(application(self.rows), pair))
 
     async def start(self) -> None:

@@ -50,6 +50,7 @@ def test_the_table_is_what_is_served(rows: list[Row]) -> None:
         ("/lists/1", "GET", ""),
         ("/introspect", "POST", "GetDelegation"),
         ("/revoke", "POST", "Revoke"),
+        ("/metrics", "GET", "ListSuspensions"),
     }
 
 
@@ -73,7 +74,7 @@ def test_nobody_asks_without_a_credential_that_is_known(web: Hosted, rows: list[
             shown = "Authorization" in dict(headers)
             assert answered.content == (b'{"error":"invalid_token"}' if shown else b"")  # type: ignore[attr-defined]
             assert answered.headers["cache-control"] == "no-store"  # type: ignore[attr-defined]
-    assert len(asked) == 2
+    assert len(asked) == 3
 
 
 def test_exactly_the_roles_of_the_table_ask(web: Hosted, rows: list[Row]) -> None:
@@ -86,12 +87,12 @@ def test_exactly_the_roles_of_the_table_ask(web: Hosted, rows: list[Row]) -> Non
             if status != 200:
                 assert (status, answered.content) == (403, b'{"error":"insufficient_scope"}')  # type: ignore[attr-defined]
             tried += 1
-    assert tried == 2 * len(Role)
+    assert tried == 3 * len(Role)
 
 
 def test_a_scheme_has_no_case(web: Hosted, rows: list[Row]) -> None:
     headers = {"Authorization": f"bearer {secret('operator')}"}
-    assert [ask(web, row, headers)[0] for row in rows if row.asks] == [200, 200]
+    assert [ask(web, row, headers)[0] for row in rows if row.asks] == [200, 200, 200]
 
 
 @pytest.mark.parametrize("verb", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECTED"])

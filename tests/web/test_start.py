@@ -158,7 +158,8 @@ def test_the_minute_of_the_page_is_played(tmp_path: Path) -> None:
 
 
 def test_the_page_names_every_route(web: Hosted) -> None:
-    table = [line.split("|")[1].strip().strip("`") for line in PAGE.read_text().splitlines() if line.startswith("| `")]
+    first = PAGE.read_text().partition("\n## ")[0]
+    table = [line.split("|")[1].strip().strip("`") for line in first.splitlines() if line.startswith("| `")]
     served = [row.path.replace("/lists/1", "/status-list") for row in web.side.rows]
     assert sorted(name.removeprefix("POST ") for name in table) == sorted(served)
     assert {name.startswith("POST ") for name in table} == {True, False}
