@@ -14,14 +14,9 @@ TOP = sorted(PACKAGE.glob("*.py"))
 FOLDERS = sorted(path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__")
 
 PURE = {
-<<<<<<< HEAD
-    "__future__", "abc", "base64", "binascii", "collections", "concurrent", "dataclasses", "datetime", "decimal",
-    "enum", "functools", "hashlib", "heapq", "hmac", "ipaddress", "itertools", "json", "math", "operator", "re",
-=======
     "__future__", "abc", "base64", "binascii", "bisect", "collections", "concurrent", "dataclasses", "datetime",
-    "decimal", "enum", "functools", "hashlib", "heapq", "hmac", "itertools", "json", "math", "operator", "re",
->>>>>>> 04a627e (How it goes, for Prometheus: checks by effect and reason, seconds by depth, the verifier's memory, how far the ledger is safe)
-    "threading", "typing", "uuid",
+    "decimal", "enum", "functools", "hashlib", "heapq", "hmac", "ipaddress", "itertools", "json", "math", "operator",
+    "re", "threading", "typing", "uuid",
     "cedarpy", "cryptography", "jwt", "tomllib", "zlib", "msgspec", "nacl", "pydantic", "rfc8785",
 }  # fmt: skip
 """All that a file at the top may import: no clock, no randomness, no I/O, no transport, no graph library."""

@@ -133,8 +133,8 @@ def test_an_emergency_waits_until_somebody_else_signs_it_off() -> None:
 
 
 def root(**facts: str) -> Entry:
-    body = {"id": "d1", "holder": "k1", "issuer": "https://i.test", "hop": 0, "iat": 0, "exp": 1000, "facts": facts}
-    return Entry(1, "issued", 1000, body)
+    body = {"id": "d1", "holder": "k1", "issuer": "https://i.test", "signer": "k0", "hop": 0, "iat": 0, "exp": 1000}
+    return Entry(1, "issued", 1000, body | {"facts": facts})
 
 
 KNOWN = Entry(2, "enrolled", 1000, {"holder": "k1", "principal": {"id": "spiffe://a.test/bot", "owner": "team"}})
