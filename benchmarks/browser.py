@@ -194,8 +194,11 @@ class Page:
 
     @property
     def asked(self) -> list[str]:
-        """Addresses that it asked for, its own file aside."""
-        urls = [event["params"]["request"]["url"] for event in self._told("Network.requestWillBeSent")]
+        """Addresses that it asked for, its own file aside, and what its policy blocked before it left."""
+        failed = [event["params"] for event in self._told("Network.loadingFailed")]
+        blocked = {one["requestId"] for one in failed if one.get("blockedReason") == "csp"}
+        sent = [event["params"] for event in self._told("Network.requestWillBeSent")]
+        urls = [one["request"]["url"] for one in sent if one["requestId"] not in blocked]
         return [url for url in urls if not url.startswith(("file:", "blob:", "about:", "data:"))]
 
     @property

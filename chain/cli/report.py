@@ -14,7 +14,7 @@ from chain.cli import remote
 from chain.cli.audit_record import write
 from chain.cli.output import json_option, moment, print_json, printable
 from chain.cli.reading import Record, record
-from chain.errors import InvalidRequestError
+from chain.errors import ConfigurationError, InvalidRequestError
 from chain.given import Entry
 from chain.history import History
 from chain.merkle import leaf_hash
@@ -35,13 +35,15 @@ def report(out: Path, task: str | None, record: Record, where: remote.Where, *, 
     auditor is told, so that nobody else may read it (mode 0600). A running service (--server) is asked as an auditor
     or operator. An export is proven in the page where --key names its log.
     """
+    if out.suffix not in {".html", ".htm"}:
+        raise ConfigurationError(f"`{out}`: a report is written to a file named .html, over an older one")
     now = time.time()
     at = now if record.at is None else record.at
     signed = _signed(record, where)  # first: what it covers was written before the records are read
     entries = list(record.entries(where))
     history = History(entries, at)
     told = data(history, at, _origin(record, where, now), task=task)
-    held = shown(told, entries[: told["revision"]])
+    held = shown(told, (entry for entry in entries if entry.revision <= told["revision"]))
     lines = {entry.revision: _bytes(entry) for entry in held}
     proof = None
     if signed is not None:

@@ -22,9 +22,6 @@ function inScope(node) {
   return scope.place > node.place && scope.place <= node.place + node.beneath;
 }
 
-const narrowing = () => Boolean(state.query || state.agent || state.task || state.scope
-  || !Number.isNaN(state.since) || !Number.isNaN(state.until) || state.statuses.size < STATUSES.length);
-
 // Those that match, and those above them without which their place cannot be seen; kept until what is asked changes.
 let found = null;
 

@@ -127,6 +127,12 @@ function start() {
   byId("moment").value = moments.length - 1;
   buildTheme();
   setMoment(moments.length - 1);
+  // Paper is white: what is drawn in colours of the dark is drawn anew for it.
+  const look = document.documentElement.dataset;
+  let screen = look.theme;
+  const show = (theme) => { look.theme = theme; if (state.tab === "graph") drawView(); };
+  window.addEventListener("beforeprint", () => { screen = look.theme; show("light"); });
+  window.addEventListener("afterprint", () => show(screen));
   let width = window.innerWidth;
   window.addEventListener("resize", () => { if (state.tab === "graph" && window.innerWidth !== width) { width = window.innerWidth; drawView(); } });
   requestAnimationFrame(() => setTimeout(() => { performance.mark("drawn"); runProof(); }, 0));

@@ -5,9 +5,12 @@ const BAND = { label: 24, gap: 16, pad: 12, least: 4, most: 16, area: 520 };
 let grid = null;
 
 function bands(list, width) {
-  const hops = [];
-  for (const node of list) (hops[node.hop] ??= []).push(node);
-  const full = hops.map((one, hop) => ({ hop, nodes: one || [] })).filter((one) => one.nodes.length);
+  const hops = new Map();
+  for (const node of list) {
+    if (!hops.has(node.hop)) hops.set(node.hop, []);
+    hops.get(node.hop).push(node);
+  }
+  const full = [...hops].sort((a, b) => a[0] - b[0]).map(([hop, all]) => ({ hop, nodes: all }));
   const tall = (cell) => full.reduce((sum, one) =>
     sum + BAND.label + BAND.gap + Math.ceil(one.nodes.length / Math.floor((width - 2 * BAND.pad) / cell)) * cell, BAND.gap);
   let cell = BAND.most;

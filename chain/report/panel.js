@@ -80,8 +80,8 @@ function command(text) {
 }
 
 function commands(node) {
-  const made = [command(`chain audit path ${node.id} ${DATA.origin.options}`)];
-  if (DATA.origin.live && falls(node).includes(node)) made.push(command(`chain revoke ${node.id} --dry-run ${DATA.origin.options}`));
+  const made = [command(`chain audit path ${quoted(node.id)} ${DATA.origin.options}`)];
+  if (DATA.origin.live && falls(node).includes(node)) made.push(command(`chain revoke ${quoted(node.id)} --dry-run ${DATA.origin.options}`));
   return made;
 }
 

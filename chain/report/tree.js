@@ -11,6 +11,7 @@ const waiting = (node) => seen(node.events).filter((event) => event.waits);
 function layout(shown) {
   let bottom = 0;
   const places = new Map();
+  const hops = [...new Set([...shown].map((node) => node.hop))].sort((a, b) => a - b);
   const put = (node, top) => {
     const kids = node.below.filter((one) => shown.has(one));
     const height = BOX.height + stubTexts(node).length * BOX.stub + BOX.gap;
@@ -19,15 +20,14 @@ function layout(shown) {
     const first = kids.length ? places.get(kids[0]).y : top;
     const last = kids.length ? places.get(kids[kids.length - 1]).y : top;
     const y = kids.length ? (first + last) / 2 : top;
-    places.set(node, { x: BOX.left + node.hop * BOX.column, y, kids });
+    places.set(node, { x: BOX.left + hops.indexOf(node.hop) * BOX.column, y, kids });
     const end = Math.max(next, y + height);
     bottom = Math.max(bottom, end);
     return end;
   };
   let top = BOX.top;
   for (const root of order) if (shown.has(root) && !(root.above && shown.has(root.above))) top = put(root, top) + 8;
-  const hops = Math.max(0, ...[...shown].map((node) => node.hop));
-  return { places, width: BOX.left * 2 + hops * BOX.column + BOX.width + 20, height: bottom + 10, hops };
+  return { places, width: BOX.left * 2 + (hops.length - 1) * BOX.column + BOX.width + 20, height: bottom + 10, hops };
 }
 
 function tools(node) {
@@ -72,6 +72,7 @@ function box(node, place, hits, marked) {
   const now = status(node);
   const kinds = ["node", now, hits.has(node) ? "" : "context", node === state.selected ? "selected" : "",
     marked.has(node) ? "marked" : ""].filter(Boolean).join(" ");
+  const calls = state.at < DATA.at ? seen(node.events).filter((event) => event.effect === "ALLOW").length : node.calls;
   const glyphAt = `translate(${place.x + 11} ${place.y + 9})`;
   return draw("g", {
     class: kinds, role: "treeitem", "data-node": node.index, tabindex: -1, "aria-label": told(node),
@@ -82,9 +83,9 @@ function box(node, place, hits, marked) {
   draw("rect", { x: place.x, y: place.y, width: BOX.width, height: BOX.height, rx: 7 }),
   draw("path", { class: `glyph ${now}`, d: SHAPES[now], "fill-rule": "evenodd", transform: glyphAt }),
   draw("svg", { x: place.x + 31, y: place.y, width: BOX.width - 39, height: BOX.height },
-    draw("text", { class: "name", x: 0, y: 19 }, short(node.name, node.calls > 0 ? 20 : 26)),
+    draw("text", { class: "name", x: 0, y: 19 }, short(node.name, calls > 0 ? 20 : 26)),
     draw("text", { class: "gives", x: 0, y: 35 }, short(tools(node), 28))),
-  node.calls > 0 && draw("text", { class: "calls", x: place.x + BOX.width - 9, y: place.y + 19 }, `${node.calls} ✓`));
+  calls > 0 && draw("text", { class: "calls", x: place.x + BOX.width - 9, y: place.y + 19 }, `${calls} ✓`));
 }
 
 function edge(from, to, kind) {
@@ -103,10 +104,8 @@ function drawTree(view, { hits, shown }) {
   const { places, width, height, hops } = layout(shown);
   const marked = marks();
   const parts = { edges: [], boxes: [], marks: [] };
-  for (let hop = 0; hop <= hops; hop += 1) {
-    parts.marks.push(draw("text", { class: "hop", x: BOX.left + hop * BOX.column, y: 18 },
-      hop === 0 ? "hop 0 · issued" : `hop ${hop}`));
-  }
+  hops.forEach((hop, at) => parts.marks.push(draw("text", { class: "hop", x: BOX.left + at * BOX.column, y: 18 },
+    hop === 0 ? "hop 0 · issued" : `hop ${hop}`)));
   for (const node of order) {
     const place = places.get(node);
     if (!place) continue;

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from benchmarks.browser import Page
+from benchmarks.browser import Browser, Page
 from benchmarks.page import entries, made
 from chain.given import Entry
 from chain.history import History
-from chain.report import data
+from chain.report import data, log
+from chain.report import page as page_of
 from tests.report.conftest import Open
-from tests.report.ledgers import KEY, ORIGIN, Told, element, written
+from tests.report.ledgers import KEY, ORIGIN, Told, checkpoint, element, lines, written
 from tests.report.test_page import HOSTILE
 
 
@@ -333,6 +334,34 @@ def test_records_that_are_there_as_hashes_are_proven_with_the_rest(opened: Open,
     page.click("#tab-proof")
     assert "3 records" in words(page, "#view dl")  # by hash alone: the calls of the other task
     assert re.search(r"Every one of the 13 records", words(page, "#view"))
+
+
+def test_records_behind_the_checkpoint_are_told_of(opened: Open, told: Told, tmp_path: Path) -> None:
+    note, leaves = checkpoint(told.entries[:9])
+    proof = log(note, KEY, leaves, set(range(1, 17)))
+    out = tmp_path / "out.html"
+    out.write_text(page_of(told.told(), lines(told.entries), proof))
+    page = opened(out)
+    page.until("document.querySelector('#card-proof').dataset.state === 'intact'")
+    page.click("#tab-proof")
+    assert "Every one of the 9 records" in words(page, "#view")
+    assert "7 later records" in words(page, "#view")
+    page.click("#tab-calls")
+    page.click("#table-calls tbody tr:first-child td button")
+    assert "Not proven here" in words(page, "#record")
+
+
+def test_nothing_runs_that_got_into_the_file(real: Browser, file: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.html"
+    markup = "<script>window.ran = 1</script><img src=none onerror='window.ran = 2'><link rel=stylesheet href='http://x.test/'>"
+    bad.write_text(file.read_text().replace('<footer id="foot">', markup + '<footer id="foot">'))
+    page = Page(real)
+    page.open(bad)
+    page.until("document.querySelector('#card-proof').dataset.state === 'intact'")  # the page's own script ran
+    assert page.js("window.ran") is None
+    assert page.asked == []
+    assert sum("Content Security Policy" in one for one in page.complaints) >= 3
+    page.close()
 
 
 def test_without_a_checkpoint_nothing_is_said_to_be_proven(opened: Open, told: Told, tmp_path: Path) -> None:

@@ -126,6 +126,10 @@ def test_of_a_service(server: ChainServer, tmp_path: Path) -> None:
 def test_what_cannot_be_written_or_read_is_said(kept: Path, tmp_path: Path) -> None:
     assert run(tmp_path / "none" / "out.html", "--ledger", kept).exit_code == 2
     assert run(tmp_path / "out.html").exit_code == 2
+    precious = tmp_path / "issuer.key"
+    precious.write_text("precious")
+    assert run(precious, "--ledger", kept).exit_code == 2
+    assert precious.read_text() == "precious"
     assert run(tmp_path / "out.html", "--ledger", kept, "--export", tmp_path / "none").exit_code == 2
     assert run(tmp_path / "out.html", "--ledger", kept, "--key", str(KEY)).exit_code == 2
     assert not (tmp_path / "out.html").exists()

@@ -104,3 +104,10 @@ def test_the_records_are_there_in_their_exact_bytes(text: str) -> None:
 def test_embedded_json_is_json_again() -> None:
     value = {"a": "<&>\u2028\U0001f600", "b": [1, None, True]}
     assert json.loads(embedded(value)) == value
+
+
+def test_no_part_of_the_script_is_dead() -> None:
+    source = "\n".join((FOLDER / f"{name}.js").read_text() for name in SCRIPTS)
+    names = re.findall(r"^(?:async )?(?:function|const|let) (\w+)", source, re.MULTILINE)
+    assert len(names) > 100
+    assert [name for name in names if len(re.findall(rf"\b{name}\b", source)) < 2] == []
