@@ -168,5 +168,7 @@ def _off(row: Row) -> Iterator[str]:
 
 def _sum(found: Report) -> str:
     told = "" if found.configured else " How it is configured is unknown: an export does not say."
-    gaps, open_ = len(found.gaps), len(found.findings)
-    return f"{len(found.rows)} items up to record {found.revision}: {gaps} gaps, {open_} for people to do.{told}"
+    gaps = f"{len(found.gaps)} gap" + "s" * (len(found.gaps) != 1)
+    return (
+        f"{len(found.rows)} items up to record {found.revision}: {gaps}, {len(found.findings)} for people to do.{told}"
+    )

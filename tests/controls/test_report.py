@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from chain.cli.controls import _markdown, _text
+from chain.cli.output import printable
 from chain.configuration import Configuration
 from chain.controls import MECHANISMS, Report, State, report
 from chain.framework import FRAMEWORKS, Label
@@ -189,6 +191,24 @@ def test_without_a_policy_its_rows_and_those_of_people_are_gaps(run: Run, copied
     assert {tuple(row["off"]) for row in told["rows"] if row["state"] == "gap"} == {("policy",), ("approval",)}
     assert told["approval_paths"] is None
     assert run("policy", "approvals", "--ledger", copied).exit_code == 1
+
+
+def test_what_people_have_to_do_ends_with_1_and_cannot_steer_who_reads_it() -> None:
+    words = "\x1b[2J| <b>*x*</b>"
+    found = of(FULL, *broken(GLASS | {"justification": words}))
+    assert found.gaps == ()
+    for lines in (_text(found), _markdown(found, None)):
+        text = "\n".join(map(printable, lines))
+        assert "nobody signed off" in text
+        assert "\x1b" not in text
+    assert r"\| \<b\>\*x\*\</b\>" in text
+    assert "No policy is active." in text
+
+
+def test_text_and_markdown_and_json_are_one_at_a_time(run: Run, played: Path) -> None:
+    for command in (("controls", "report"), ("policy", "approvals")):
+        assert run(*command, "--md", "--json", "--ledger", played).exit_code == 2
+        assert run(*command, "--md", "--ledger", played).exit_code == 0
 
 
 def test_frameworks_are_named_as_the_help_says(run: Run) -> None:
