@@ -53,12 +53,12 @@ class Record:
         """
         return History(self.entries(where), self.at)
 
-    def entries(self, where: remote.Where) -> Iterator[Entry]:
-        """Yield the records, in order."""
+    def entries(self, where: remote.Where, after: int = 0) -> Iterator[Entry]:
+        """Yield the records after a revision, in order."""
         if self.export is None:
             if self.key is not None:
                 raise ConfigurationError("--key verifies an --export")
-            yield from _followed(where)
+            yield from _followed(where, after)
             return
         if where.named:
             raise ConfigurationError("--export is read instead of an authority; give one of them")
@@ -68,7 +68,8 @@ class Record:
             for line in file:
                 if line.startswith(b'{"revision":'):
                     record = ledger.decode(line.removesuffix(b"\n"))
-                    yield Entry(record.revision, record.kind, record.time, record.body)
+                    if record.revision > after:
+                        yield Entry(record.revision, record.kind, record.time, record.body)
 
     def checkpoint(self) -> tuple[Note, NoteKey] | None:
         """Return the last checkpoint of the export, with the key of its log; None where no key was named.
@@ -98,8 +99,8 @@ class Record:
             raise StoreError(f"the export is not intact: {verdict.flaws[0].what}; see `chain audit verify`")
 
 
-def _followed(where: remote.Where) -> Iterator[Entry]:
-    with where.connect() as client, client.watch(0, until_now=True) as news:
+def _followed(where: remote.Where, after: int) -> Iterator[Entry]:
+    with where.connect() as client, client.watch(after, until_now=True) as news:
         yield from whole(news)
 
 
