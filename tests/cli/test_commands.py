@@ -157,6 +157,22 @@ def test_check_offline_over_a_channel_or_with_a_proof_made_elsewhere(desk: Desk)
     ("arguments", "said"),
     [
         (("check", "t", "--chain", "{b}"), "give --server or --ledger"),
+        (("check", "t", "--chain", "{b}", "--workload-api", "unix:/x"), "need --server"),
+        (
+            (
+                "check",
+                "t",
+                "--chain",
+                "{b}",
+                "--server",
+                "a:1",
+                "--workload-api",
+                "unix:/x",
+                "--credential-file",
+                "{s}",
+            ),
+            "one credential",
+        ),
         (("check", "t", "--chain", "{b}", "--anchor", "{jwk}", "--ledger", "x"), "--anchor decides here"),
         (("check", "t", "--chain", "{b}", "--anchor", "{jwk}", "--key", "{k}"), "give --audience"),
         (("check", "t", "--chain", "{b}", "--anchor", "{jwk}", "--key", "{k}", "--channel"), "give one of"),
@@ -180,7 +196,9 @@ def test_check_offline_over_a_channel_or_with_a_proof_made_elsewhere(desk: Desk)
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_2(desk: Desk, arguments: tuple[str, ...], said: str) -> None:
-    names = {"{b}": "b.chain", "{jwk}": "issuer.jwk", "{k}": "b.key", "{none}": "none"}
+    names = {"{b}": "b.chain", "{jwk}": "issuer.jwk", "{k}": "b.key", "{none}": "none", "{s}": "secret"}
+    (desk / "secret").touch(0o600)
+    (desk / "secret").write_text("s" * 40)
     result = chain(*(desk / names[one] if one in names else one for one in arguments))
     assert result.exit_code == 2, result.output
     assert result.stdout == ""
