@@ -17,13 +17,27 @@ def test_the_block_of_python_runs_and_says_what_it_should() -> None:
     assert refused.startswith("DENY: hop 0: `bank.transfer` argument `amount`")
 
 
+def anchors(page: Path) -> set[str]:
+    """The names by which GitHub lets others point at a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_every_link_to_a_file_leads_somewhere() -> None:
     pages = [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("docs/adr/*.md"), ROOT / "benchmarks/README.md"]
-    links = [
-        (page, link) for page in pages for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8"))
+    found = [
+        (page, *link)
+        for page in pages
+        for link in re.findall(r"\]\(([^)#:]*)#?([^):]*)\)", page.read_text(encoding="utf-8"))
     ]
-    assert len(links) > 10
-    assert [(page.name, link) for page, link in links if not (page.parent / link).exists()] == []
+    lost = []
+    for page, file, anchor in found:
+        target = page.parent / file if file else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            lost.append((page.name, f"{file}#{anchor}"))
+    assert lost == []
+    assert len(found) > 50
+    assert sum(bool(anchor) for _, _, anchor in found) > 10
 
 
 def test_the_reference_is_drawn_from_the_code() -> None:
