@@ -140,14 +140,23 @@ def hop_row(history: History, hop: Given) -> Row:
     }
 
 
-def narrowed(hop: Given) -> list[str]:
+def narrowed(hop: Given, tool: str | None = None) -> list[str]:
     """Return what a hop gives less than the one above it, in words.
 
     It is the one attenuation rule, asked backwards: all that the parent has beyond its child (`Grant.excess`).
+
+    Args:
+        hop: which.
+        tool: only what matters to this one: its arguments, and the limits on all.
     """
     if hop.above is None or hop.grant is None or hop.above.grant is None:
         return []
-    words = list(map(_lost, hop.above.grant.excess(hop.grant)))
+    lost = hop.above.grant.excess(hop.grant)
+    words = [
+        _lost(one)
+        for one in lost
+        if tool is None or one.field.startswith("limits.") or one.subject.startswith(f"`{tool}` argument ")
+    ]
     if hop.exp < hop.above.exp:
         words.append(f"ends {hop.above.exp - hop.exp} s earlier")
     return words

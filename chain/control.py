@@ -257,11 +257,8 @@ class Controls:
             thumbprint: of the key; or the SPIFFE id of a holder without one, which says by itself what it lies beneath.
             line: who holds it, and who enrolled it, nearest first (`chain.roster.line`).
         """
-        found = self.suspensions
-        own = _keys(thumbprint) if thumbprint.startswith(SCHEME) else (("agent", thumbprint),)
-        names = [*own, *(name for principal in line for name in _names(principal))]
-        for name in dict.fromkeys(names) if own[1:] else names:
-            if (suspension := found.get(name)) is not None:
+        for name in stops(thumbprint, line):
+            if (suspension := self.suspensions.get(name)) is not None:
                 yield suspension
 
     def around(self, task: str | None, tool: str | None) -> Iterator[Suspension]:
@@ -289,6 +286,17 @@ class Controls:
 def key_struck(struck: AbstractSet[tuple[str, str]], *names: str) -> bool:
     """Tell whether a key was revoked by one of these names: its own, or that of the key that certified it."""
     return any(("key", name) in struck for name in names)
+
+
+def stops(thumbprint: str, line: Iterable[Principal]) -> Iterable[tuple[str, str]]:
+    """Return scope and name of every suspension that stops whoever holds a key.
+
+    Args:
+        thumbprint, line: as in `Controls.over`.
+    """
+    own = _keys(thumbprint) if thumbprint.startswith(SCHEME) else (("agent", thumbprint),)
+    names = [*own, *(name for principal in line for name in _names(principal))]
+    return dict.fromkeys(names) if own[1:] else names
 
 
 def signal_name(issuer: str, jti: str) -> str:

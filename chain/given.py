@@ -10,9 +10,18 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import msgspec
+
 from chain import mint
+from chain.constraint import AnyConstraint
 from chain.errors import InvalidRequestError
 from chain.grant import Grant
+
+
+class _Rules(msgspec.Struct):
+    """Carries one tool's constraints: of a struct, unlike of a map, it is looked up once what it may hold."""
+
+    of: dict[str, AnyConstraint]
 
 
 class Entry(NamedTuple):
@@ -59,6 +68,9 @@ class Given:
         entry: the record.
         above: the one that it was made from; None for a root, and where the record of that is not there.
         below: those made from it.
+
+    Of the record are `names`, what its holder is called and what else it is bound to; `granted`, its tools as they
+    stand there, none where the reader may not be told; and `limits`, in the same way.
     """
 
     entry: Entry
@@ -77,6 +89,10 @@ class Given:
         self.iat: int = body["iat"]
         self.exp: int = body["exp"]
         self.facts: Mapping[str, Any] = body.get("facts", {})
+        self.names = (self.holder,) if not self.bound else (self.holder, self.bound)
+        told: Mapping[str, Any] = body.get("grant") or {}
+        self.granted: Mapping[str, Any] = told.get("tools", {})
+        self.limits: Mapping[str, Any] = told.get("limits", {})
 
     @cached_property
     def grant(self) -> Grant | None:
@@ -85,6 +101,27 @@ class Given:
             return mint.grant(self.entry.body["grant"])
         except (KeyError, InvalidRequestError):
             return None
+
+    def rules(self, tool: str) -> Mapping[str, AnyConstraint] | None:
+        """Return what it asks of a tool's arguments; None where it does not grant the tool, or is not readable.
+
+        One tool is read by itself: a question about one tool asks a hundred thousand delegations.
+        """
+        found = self.granted.get(tool)
+        try:
+            return None if found is None else msgspec.convert({"of": found}, _Rules).of
+        except msgspec.ValidationError:
+            return None
+
+    @property
+    def tools(self) -> list[str]:
+        """The tools that it grants, in order."""
+        return sorted(self.granted)
+
+    @property
+    def ajar(self) -> list[str]:
+        """The tools that it grants whatever their arguments."""
+        return [name for name, rules in self.granted.items() if not rules]
 
     @property
     def chain(self) -> list[Given]:

@@ -10,8 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from chain.control import EVERYTHING
+from pydantic import ValidationError
+
+from chain.control import EVERYTHING, stops
 from chain.given import Asked, End, Entry, Given
+from chain.principal import Principal
+from chain.roster import Roster
 
 GIVEN = frozenset({"issued", "delegated", "admitted"})
 """Kinds of records that bring a delegation."""
@@ -26,6 +30,9 @@ class History:
         refused: changes that were not made.
         asked: id -> request for approval.
         enrolled: name of a holder -> the latest record of whose it is.
+        borne: name of a holder -> every principal's id that it was enrolled for -> the first record that says so.
+        roster: who works under whom, as the authority itself knows it.
+        tools: name of a tool -> the latest decision about it, which says its class and target.
         policies: bundles that came into force.
         suspended: (scope, name) -> the record that stands.
         controls: every record that suspended something or lifted it, in order.
@@ -47,6 +54,9 @@ class History:
         self.refused: list[Entry] = []
         self.asked: dict[str, Asked] = {}
         self.enrolled: dict[str, Entry] = {}
+        self.borne: dict[str, dict[str, Entry]] = {}
+        self.roster = Roster()
+        self.tools: dict[str, Entry] = {}
         self.policies: list[Entry] = []
         self.suspended: dict[tuple[str, str], Entry] = {}
         self.controls: list[Entry] = []
@@ -113,8 +123,34 @@ class History:
         return self._stopped(one, now)
 
     def live(self, now: float) -> Iterator[Given]:
-        """Yield the delegations that stand at an instant, in the order of their records."""
-        return (one for one in self.given.values() if self.end(one, now) is None)
+        """Yield the delegations that stand at an instant, in the order of their records.
+
+        Each is asked about itself alone, since its parent was asked before: what `end` says of each by its whole chain.
+        """
+        standing: set[str] = set()
+        for one in self.given.values():
+            if (one.above is None or one.above.id in standing) and self._stands(one, now):
+                standing.add(one.id)
+                yield one
+
+    def stop(self, one: Given, now: float, mode: str = "suspended") -> Entry | None:
+        """Return the record that suspends, or with that mode quarantines, the holder of one hop or its task."""
+        found = (self.suspension(scope, now, mode) for scope in self.scopes(one))
+        return next((entry for entry in found if entry is not None), None)
+
+    def suspension(self, scope: tuple[str, str], now: float, mode: str = "suspended") -> Entry | None:
+        """Return the record by which something is stopped at an instant, in a mode."""
+        entry = self.suspended.get(scope)
+        if entry is None or entry.body.get("mode") != mode or 0 < entry.body.get("until", 0) <= now:
+            return None
+        return entry
+
+    def _stands(self, hop: Given, now: float) -> bool:
+        if hop.exp <= now or hop.id in self.revoked:
+            return False
+        if self.struck and any(name in self.struck for name in self.names(hop)):
+            return False
+        return not self.suspended or self.stop(hop, now) is None
 
     def policy_at(self, revision: int) -> Entry | None:
         """Return the record that put the policy in force which a later record was decided under."""
@@ -131,28 +167,24 @@ class History:
         yield "task", hop.task
 
     def scopes(self, hop: Given) -> Iterator[tuple[str, str]]:
-        """Yield the (scope, name) under which a hop can be suspended; every hop of a chain counts."""
+        """Yield the (scope, name) under which a hop can be suspended, as the authority itself asks (`chain.control`).
+
+        Every hop of a chain counts.
+        """
         yield "everything", EVERYTHING
         yield "task", hop.task
-        for party in self.parties(hop.holder):
-            yield "agent", party
-            yield "trust_domain", _domain(party)
+        for name in hop.names:
+            yield from stops(name, self.roster.line(name))
 
     def _stopped(self, one: Given, now: float) -> End | None:
-        for scope in (scope for hop in one.chain for scope in self.scopes(hop)):
-            entry = self.suspended.get(scope)
-            if entry is not None and not 0 < entry.body.get("until", 0) <= now:
-                return _ended("suspended", entry)
+        for hop in one.chain:
+            if (entry := self.stop(hop, now)) is not None:
+                return _ended("suspended", entry, hop.id)
         return None
 
 
 def _ended(reason: str, entry: Entry, of: str = "") -> End:
     return End(reason, entry.revision, entry.seconds, str(entry.body.get("cause", "")), of)
-
-
-def _domain(party: str) -> str:
-    """Return the trust domain of an id; empty where it is none."""
-    return party.removeprefix("spiffe://").partition("/")[0] if party.startswith("spiffe://") else ""
 
 
 def _given(history: History, entry: Entry) -> None:
@@ -205,11 +237,19 @@ def _signalled(history: History, entry: Entry) -> None:
 
 
 def _enrolled(history: History, entry: Entry) -> None:
-    history.enrolled[entry.body["holder"]] = entry
+    holder, said = entry.body["holder"], entry.body["principal"]
+    history.enrolled[holder] = entry
+    history.borne.setdefault(holder, {}).setdefault(str(said.get("id")), entry)
+    try:
+        history.roster.enrol(holder, Principal.model_validate(said))
+    except ValidationError:
+        return  # a stranger's file: such a holder is nobody
 
 
 def _decided(history: History, entry: Entry) -> None:
     history.decided.append(entry)
+    if "class" in entry.body:
+        history.tools[entry.body["tool"]] = entry
 
 
 def _refused(history: History, entry: Entry) -> None:

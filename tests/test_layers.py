@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "bundles": {"bundles"},
     "store": {"store"},
     "identity": {"identity"},
+    "graph": {"graph"},
     "wire": {"wire", "v1"},
     "service": {"service", "wire", "v1"},
     "client": {"client", "wire", "v1"},

@@ -53,6 +53,7 @@ _COMMANDS = {
     "audit": "Ask the ledger who did what, for whom and by whose leave; export and verify it.",
     "report": "Write the record as one HTML page that needs no server.",
     "controls": "Report how items of NIST, OWASP and CSA frameworks are answered, with evidence.",
+    "graph": "Ask the graph of delegations: who can, what falls, the least cut, access review.",
     "verify": "Judge a chain and a call offline: JSON in, JSON out.",
     "inspect": "Explain a chain to a person: hops, what each narrowed, when it dies.",
     "status-list": "Print the list that tells verifiers who ask nobody which roots were revoked.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -153,23 +152,35 @@ for _command in ("export", "verify", "intact", "checkpoint", "prove", "proven", 
 @json_option
 def could(agent: str, tool: str | None, record: Record, where: remote.Where, *, as_json: bool) -> None:
     """What an agent could still do: tools and constraints of every delegation that it holds and that stands."""
-    now = time.time() if record.at is None else record.at
     history = record.history(where)
-    found = auditor.could(history, agent, now, tool)
+    found = auditor.could(history, agent, record.now, tool)
     answer(history, found, ("record", "tool", "arguments", "until", "task", "for"), as_json=as_json)
 
 
-def answer(history: History, rows: Sequence[Row], columns: Sequence[str], *, as_json: bool) -> None:
-    """Print the rows of an answer: all of them as JSON, or some columns as a table."""
+def answer(
+    history: History, rows: Sequence[Row], columns: Sequence[str], *, as_json: bool, limit: int | None = None
+) -> None:
+    """Print the rows of an answer: as JSON, or some columns as a table.
+
+    Args:
+        history: that they were found in.
+        rows: in order.
+        columns: of the table.
+        as_json: all that a row holds, as one JSON object.
+        limit: rows that are printed; how many more there are is said.
+    """
+    shown = rows[:limit]
+    more = len(rows) - len(shown)
     if as_json:
-        print_json(_told(history, rows))
+        print_json(_told(history, shown) | ({} if limit is None else {"more": more}))
         return
-    cells = [[_cell(name, one.get(name, "")) for name in columns] for one in rows]
+    cells = [[_cell(name, one.get(name, "")) for name in columns] for one in shown]
     widths = [min(_WIDE, max(map(len, (name, *(line[place] for line in cells))))) for place, name in enumerate(columns)]
     click.echo(row(columns, widths))
     for line in cells:
         click.echo(row(line, widths))
-    click.echo(f"{len(rows)} rows" if len(rows) != 1 else "1 row")
+    counted = f"{len(rows)} rows" if len(rows) != 1 else "1 row"
+    click.echo(counted if not more else f"{len(shown)} of {counted}; {more} more with --limit")
 
 
 def _told(history: History, rows: Sequence[Row]) -> dict[str, object]:

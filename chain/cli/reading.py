@@ -6,6 +6,7 @@ where the reader names the log's key; without one, that is said.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -42,6 +43,11 @@ class Record:
     export: Path | None
     key: str | None
     at: float | None
+
+    @property
+    def now(self) -> float:
+        """The instant that is asked about, in seconds: the present, unless another was named."""
+        return time.time() if self.at is None else self.at
 
     def history(self, where: remote.Where) -> History:
         """Return what it tells.

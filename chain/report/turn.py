@@ -64,7 +64,7 @@ class Turns:
         self._history, self._now = history, int(now * 1000)
         self._stops = _stops(history)
         self._fates: dict[str, _Fate] = {}
-        self._cache: dict[tuple[str, str], tuple[_Stop, ...]] = {}
+        self._cache: dict[tuple[tuple[str, ...], str], tuple[_Stop, ...]] = {}
         for one in history.given.values():  # the one above was recorded first
             self._fates[one.id] = self._fate(one)
 
@@ -108,7 +108,7 @@ class Turns:
     def _suspensions(self, one: Given) -> tuple[_Stop, ...]:
         if not self._stops:
             return ()
-        key = one.holder, one.task
+        key = one.names, one.task
         if key not in self._cache:
             found = {stop for scope in self._history.scopes(one) for stop in self._stops.get(scope, ())}
             self._cache[key] = tuple(sorted(found))
@@ -134,7 +134,7 @@ def _stops(history: History) -> Mapping[tuple[str, str], list[_Stop]]:
         known = found.setdefault((entry.body["scope"], entry.body["name"]), [])
         if known:
             known[-1] = known[-1]._replace(end=min(known[-1].end, entry.time))
-        if entry.kind == "suspended":
+        if entry.kind == "suspended" and entry.body.get("mode") == "suspended":  # who is quarantined still reads
             body = entry.body
             until = int(body.get("until", 0) * 1000)
             cause = f"{body['scope']} {body['name']}: {body.get('cause', '')}".removesuffix(": ")

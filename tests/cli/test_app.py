@@ -121,3 +121,8 @@ def test_help_cuts_no_sentence_short() -> None:
 def test_offline_commands_do_not_load_grpc(name: str) -> None:
     program = f"import sys, chain.cli.{name}; sys.exit(bool({{'grpc', 'apsw', 'networkx'}} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", program], check=False, timeout=30).returncode == 0
+
+
+def test_questions_of_the_graph_do_not_load_networkx() -> None:
+    program = "import sys, chain.cli.graph; sys.exit('networkx' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=30).returncode == 0

@@ -189,6 +189,8 @@ TABLE = [
     Row("simulate by nobody", lambda p: ["simulate", "t", "--chain", p.root, *NOBODY], 3, {"error": "unreachable"}),
     Row("shadow by nobody", lambda p: ["shadow", *NOBODY], 3, {"error": "unreachable"}),
     Row("audit by nobody", lambda p: ["audit", "who", *NOBODY], 3, {"error": "unreachable"}),
+    Row("graph by nobody", lambda p: ["graph", "who-can", "mail.read", *NOBODY], 3, {"error": "unreachable"}),
+    Row("graph as a gate", lambda p: ["graph", "review", *p.as_caller("gate")], 1, {"error": "permission_denied"}),
     Row("audit as a gate", lambda p: ["audit", "who", *p.as_caller("gate")], 1, {"error": "permission_denied"}),
     Row("controls", lambda p: ["controls", "report", "--ledger", p.played.folder], 0, {"gaps": 0, "findings": []}),
     Row("controls by nobody", lambda p: ["controls", "report", *NOBODY], 3, {"error": "unreachable"}),

@@ -1,0 +1,182 @@
+"""What a question of the graph costs: seconds for each, beside that many live delegations.
+
+`python -m benchmarks.graph --json` folds records of delegations (trees as deep as eight hops, five percent of the
+agents hold half of them, every second one has been used) and asks each question of `chain.graph` as an auditor would:
+the first 200 rows are made. What is measured includes all that a question works out for itself, and what stands at its
+instant; the fold is told apart. Seconds are those of the processor, as the machine may be shared, without collections
+of garbage, which depend on what else a program holds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from chain.auditor import Row
+from chain.given import Entry
+from chain.graph import choke, cut, difference, export, lineage, project, prov, reach, review
+from chain.graph.cut import Work
+from chain.graph.forest import Forest
+from chain.history import History
+
+SIZES = (10_000, 100_000)
+NOW = 1_000_000
+DEEPEST = 8
+TOOLS = 40
+SHOWN = 200
+COMMON = "tool-0"
+"""A tool that every delegation grants: the most that a question about one tool can meet."""
+
+
+def records(size: int, seed: int = 7) -> Iterator[Entry]:
+    """Yield the records of that many live delegations, and of half as many calls."""
+    dice = random.Random(seed)
+    agents, revision = max(size // 20, 4), 0
+
+    def entry(kind: str, body: dict[str, Any]) -> Entry:
+        nonlocal revision
+        revision += 1
+        return Entry(revision, kind, (NOW - 5_000) * 1_000 + revision, body)
+
+    for number in range(agents):
+        principal = {"id": f"spiffe://bench.example/agent/{number}", "kind": "agent", "owner": "team", "under": None}
+        yield entry("enrolled", {"holder": f"key-{number}", "principal": principal, "caller": "ops"})
+    given: list[tuple[str, int, str, list[str], int, int]] = []
+    for number in range(size):
+        above = dice.choice(given) if given and dice.random() > 0.02 else None
+        if above is not None and above[1] >= DEEPEST:
+            above = None
+        busy = dice.random() < 0.5
+        root = number if above is None else above[5]
+        own = dice.randrange(root * 37 % agents, agents)  # most trees have agents of their own
+        holder = f"key-{dice.randrange(max(agents // 20, 1)) if busy else min(own, root * 37 % agents + 50)}"
+        first = [COMMON, *(f"tool-{one}" for one in dice.sample(range(1, TOOLS), 6))]
+        kept = first if above is None else above[3][: max(len(above[3]) - 1, 1)]
+        top = 1_000 if above is None else above[4] - 1
+        name, task = f"delegation-{number:07d}", f"task-{number % 997}"
+        body = {
+            "id": name,
+            "parent": None if above is None else above[0],
+            "holder": holder,
+            "hop": 0 if above is None else above[1] + 1,
+            "issuer": "https://issuer.example",
+            "signer": "issuer-key" if above is None else above[2],
+            "iat": NOW - 4_000,
+            "exp": NOW + 4_000,
+            "facts": {"txn": task, "sub": "alice", "owner": "team"},
+            "grant": {
+                "tools": {tool: {"amount": {"constraint_type": "range", "max": top}} for tool in kept},
+                "limits": {"classes": ["read", "act"], "purposes": ["work"]},
+            },
+            "caller": "bench",
+        }
+        yield entry("issued" if above is None else "delegated", body)
+        given.append((name, 0 if above is None else above[1] + 1, holder, kept, top, root))
+    for number in range(0, size, 2):
+        name, hop, holder, tools, _, _ = given[number]
+        body = {
+            "id": f"decision-{number}",
+            "effect": "ALLOW",
+            "reason": "allowed",
+            "tool": tools[0],
+            "class": "act",
+            "target": "bank",
+            "arguments": "",
+            "leaf": name,
+            "depth": hop,
+            "holder": holder,
+            "caller": "pep",
+        }
+        yield entry("decided", body)
+
+
+def questions(forest: Forest) -> dict[str, Callable[[], int]]:
+    """Name of a question -> asks it, and returns how many rows it had."""
+    agent = max(forest.agents, key=lambda name: len(forest.agents[name]))
+    others = sorted(forest.agents, key=lambda name: len(forest.agents[name]))
+    deep = max(forest.live.values(), key=lambda one: one.hop)
+    root = deep.chain[0]
+
+    def count(rows: Sequence[Row]) -> int:
+        assert all(row["record"] for row in rows[:SHOWN])
+        return len(rows)
+
+    def least() -> int:
+        found = cut.least(forest, Work(agent, COMMON), [Work(others[0], COMMON), Work(others[1], COMMON)])
+        return count(cut.rows(forest, found))
+
+    def drawn(write: Callable[..., str]) -> int:
+        ones, _ = project.chosen(forest, None)
+        text = write(forest, ones) if write is prov.document else write(project.project(forest, ones))
+        assert text
+        return len(ones)
+
+    return {
+        "lineage": lambda: count(lineage.lineage(forest, deep.id)),
+        "lineage of an agent": lambda: count(lineage.lineage(forest, agent)),
+        "who can": lambda: count(reach.who_can(forest, COMMON)),
+        "who can, of one call": lambda: count(reach.who_can(forest, COMMON, arguments={"amount": 990})),
+        "what can": lambda: count(reach.what_can(forest, agent)),
+        "blast of a root": lambda: count(lineage.blast(forest, root.id)),
+        "blast of an agent": lambda: count(lineage.blast(forest, agent)),
+        "blast of the issuer's key": lambda: count(lineage.blast(forest, "issuer-key")),
+        "least cut": least,
+        "choke points": lambda: count(choke.chokepoints(forest)),
+        "access review": lambda: count(review.review(forest)),
+        "diff of two instants": lambda: count(difference.since(Forest(History(), 0), forest)),
+        "export 2,000 as DOT": lambda: drawn(export.dot),
+        "export 2,000 as GraphML": lambda: drawn(export.graphml),
+        "export 2,000 as PROV-JSON": lambda: drawn(prov.document),
+    }
+
+
+def measure(size: int) -> list[dict[str, float | int | str]]:
+    """Return the rows of one size: seconds of each question, each asked of a ledger that was read for it alone."""
+    rows: list[dict[str, float | int | str]] = []
+    names = list(questions(Forest(History(records(100)), NOW)))
+    entries, folded = list(records(size)), 0.0
+    for name in names:
+        gc.collect()
+        gc.disable()
+        begin = time.process_time()
+        history = History(entries)
+        folded = time.process_time() - begin
+        gc.enable()
+        ask = questions(Forest(history, NOW))[name]
+        gc.collect()
+        gc.disable()
+        begin = time.process_time()
+        live = len(Forest(history, NOW).live)
+        stood = time.process_time() - begin
+        found = ask()
+        taken = time.process_time() - begin
+        gc.enable()
+        assert live == size
+        rows.append({"live": size, "question": name, "rows": found, "s": round(taken, 3), "stand_s": round(stood, 3)})
+    rows.append({"live": size, "question": "fold", "rows": len(entries), "s": round(folded, 3), "stand_s": 0.0})
+    return rows
+
+
+def main() -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="rows as one JSON array")
+    parser.add_argument("--live", type=int, action="append", help="live delegations; may repeat (1e4 1e5)")
+    options = parser.parse_args()
+    rows = [row for size in options.live or SIZES for row in measure(size)]
+    if options.json:
+        print(json.dumps(rows))
+    else:
+        for row in rows:
+            print(f"{row['live']:>8}  {row['question']:<28} {row['rows']:>8} rows  {row['s']:>7} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,221 @@
+"""The access review: what is granted and not needed, by nobody, for too long, or shared. Each finding with evidence.
+
+The law of this file: a finding is a fact of records, and names them. What the ledger does not hold is no finding: it
+keeps digests of arguments, so how far a constraint exceeds what was ever asked is told of money alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+
+from msgspec import UnsetType
+
+from chain.auditor import Row
+from chain.given import Entry, Given
+from chain.graph import reach
+from chain.graph.forest import Forest
+from chain.graph.rows import Made, answered
+
+UNUSED, BROAD, ORPHANED = "NHI5 unused", "NHI5 over-broad", "NHI1 orphaned"
+OVERLONG, REUSE = "NHI7 overlong", "NHI9 reuse"
+"""Findings, by the number of the OWASP Non-Human Identities Top 10 (2025) that each is an instance of."""
+
+MAX_NAMED = 10
+"""Tools, and records of evidence, that one row names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Norms:
+    """From when on something is a finding.
+
+    Attributes:
+        idle: seconds that a grant may go unused.
+        life: seconds that a delegation may live.
+        times: how much longer than it is used it may live, and how much more than is used it may give.
+    """
+
+    idle: float = 900
+    life: float = 86_400
+    times: float = 10
+
+
+@dataclass(slots=True)
+class Use:
+    """What was done under a delegation, or under anything beneath it."""
+
+    last: Entry
+    tools: dict[str, Entry] = field(default_factory=dict)
+
+
+@answered
+def review(forest: Forest, norms: Norms | None = None) -> Iterator[Made]:
+    """Every finding about what stands, one kind after the other.
+
+    Args:
+        forest: what stands.
+        norms: from when on something is a finding.
+    """
+    norms, used = norms or Norms(), _uses(forest)
+    broad: list[Made] = []
+    long: list[Made] = []
+    for one in forest.live.values():
+        use = used.get(one.id)
+        idle = forest.now - one.iat >= norms.idle
+        if idle and (made := _unused(forest, one, use)) is not None:
+            yield made
+        broad += _broad(forest, one, use if idle else None, norms)
+        if (made := _overlong(forest, one, use, norms)) is not None:
+            long.append(made)
+    yield from broad
+    yield from _orphaned(forest)
+    yield from long
+    yield from _shared(forest)
+
+
+def _uses(forest: Forest) -> dict[str, Use]:
+    found: dict[str, Use] = {}
+    for entry in forest.history.decided:
+        at = forest.history.given.get(entry.body.get("leaf", "")) if entry.body["effect"] == "ALLOW" else None
+        while at is not None:
+            use = found.setdefault(at.id, Use(entry))
+            use.last = use.tools[entry.body["tool"]] = entry
+            at = at.above
+    return found
+
+
+def _finding(
+    forest: Forest,
+    one: Given,
+    kind: str,
+    detail: str,
+    names: Collection[str] = (),
+    evidence: Collection[Entry] = (),
+) -> Row:
+    """Return a finding.
+
+    Args:
+        forest: what stands.
+        one: about which delegation.
+        kind: which.
+        detail: in words, with `{}` where `names` stand.
+        names: of tools, callers or identities.
+        evidence: records beside the delegation's own.
+    """
+    records = sorted({one.entry.revision, *(entry.revision for entry in evidence)})
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    listed = ", ".join(f"`{name}`" for name in sorted(names)[:MAX_NAMED]) + more
+    said = {"finding": kind, "detail": detail.replace("{}", listed), "evidence": records[-MAX_NAMED:]}
+    return forest.row(one) | said
+
+
+def _unused(forest: Forest, one: Given, use: Use | None) -> Made | None:
+    if use is None:
+        return partial(_finding, forest, one, UNUSED, "no call was ever allowed under it: {}", one.granted)
+    never = one.granted.keys() - use.tools.keys()
+    return partial(_finding, forest, one, UNUSED, "never called: {}", never, use.tools.values()) if never else None
+
+
+def _broad(forest: Forest, one: Given, use: Use | None, norms: Norms) -> list[Made]:
+    """Too many tools and too much money for what was used; and open arguments, where they were first left open."""
+    found: list[Made] = []
+    if not all(one.granted.values()):
+        before = () if one.above is None else one.above.ajar
+        ajar = [tool for tool in one.ajar if tool not in before and reach.class_of(forest, tool) != "read"]
+        known = [forest.history.tools[tool] for tool in ajar if tool in forest.history.tools]
+        detail = "any arguments of {}, not known to only read"
+        found += [partial(_finding, forest, one, BROAD, detail, ajar, known)] if ajar else []
+    if use is None:
+        return found
+    if len(one.granted) > norms.times * len(use.tools):
+        detail = f"{len(one.granted)} tools are granted and {len(use.tools)} used"
+        found.append(partial(_finding, forest, one, BROAD, detail, (), use.tools.values()))
+    if "budget" in one.limits and (detail := _unspent(forest, one, norms)):
+        found.append(partial(_finding, forest, one, BROAD, detail, (), [use.last]))
+    return found
+
+
+def _unspent(forest: Forest, one: Given, norms: Norms) -> str:
+    limits, spent = reach.limits_of(one), forest.spent.get(one.id)
+    if limits is None or isinstance(limits.budget, UnsetType) or isinstance(limits.budget.amount, UnsetType):
+        return ""
+    ceiling = limits.budget.amount
+    if spent is None or float(ceiling.value) <= norms.times * float(spent.amount):
+        return ""
+    return f"{ceiling.value} {ceiling.currency} are granted and {spent.amount:f} spent"
+
+
+def _orphaned(forest: Forest) -> Iterator[Made]:
+    history = forest.history
+    for one in forest.live.values():
+        who = history.roster.principal(one.holder)
+        if who is None:
+            yield partial(_finding, forest, one, ORPHANED, "nobody enrolled its holder")
+        elif who.under is not None and not _stands(forest, who.under):
+            detail = "it works under {}, which nobody enrolled, or all that it holds was revoked"
+            yield partial(_finding, forest, one, ORPHANED, detail, [who.under], _known(forest, one.holder))
+        if one.above is not None:
+            continue
+        owner = str(one.facts.get("owner", ""))
+        if not owner:
+            yield partial(_finding, forest, one, ORPHANED, "nobody answers for it")
+        elif owner.startswith("spiffe://") and not any(_stands(forest, key) for key in history.roster.keys_of(owner)):
+            yield partial(_finding, forest, one, ORPHANED, "who answers for it is gone: {}", [owner])
+    if not history.suspended:
+        return
+    for one in history.given.values():
+        end = None if one.id in forest.live else history.end(one, forest.now)
+        if end is not None and end.reason == "suspended" and end.of != one.id:
+            by = [entry for entry in history.suspended.values() if entry.revision == end.revision]
+            yield partial(_finding, forest, one, ORPHANED, "the holder of what it was made from is suspended", (), by)
+
+
+def _stands(forest: Forest, key: str) -> bool:
+    return key in forest.history.enrolled and ("holder", key) not in forest.history.struck
+
+
+def _known(forest: Forest, holder: str) -> list[Entry]:
+    found = forest.history.enrolled.get(holder)
+    return [] if found is None else [found]
+
+
+def _overlong(forest: Forest, one: Given, use: Use | None, norms: Norms) -> Made | None:
+    life = one.exp - one.iat
+    if life > norms.life:
+        return partial(_finding, forest, one, OVERLONG, f"lives {life} s, above {norms.life:.0f} s")
+    if use is None or forest.now - use.last.seconds < norms.idle:
+        return None
+    needed = max(use.last.seconds - one.iat, 0)
+    if life <= norms.times * max(needed, 1):
+        return None
+    detail = f"lives {life} s, and was last used after {needed:.0f} s"
+    return partial(_finding, forest, one, OVERLONG, detail, (), [use.last])
+
+
+def _shared(forest: Forest) -> Iterator[Made]:
+    """One key of several identities, one identity of several keys, one key by which several callers delegate."""
+    borne = {key: dict(ids) for key, ids in forest.history.borne.items() if key in forest.held}
+    callers: dict[str, dict[str, Given]] = {}
+    for one in forest.live.values():
+        if one.bound and one.bound != one.holder:
+            borne.setdefault(one.holder, {}).setdefault(one.bound, one.entry)
+        if one.entry.kind == "delegated" and one.signer:
+            callers.setdefault(one.signer, {}).setdefault(str(one.entry.body.get("caller", "")), one)
+    keys: dict[str, list[str]] = {}
+    for key, ids in borne.items():
+        one = forest.held[key][0]
+        keys.setdefault(forest.called(one), []).append(key)
+        if len(ids) > 1:
+            yield partial(_finding, forest, one, REUSE, "one key is that of {}", ids, ids.values())
+    for name, ones in keys.items():
+        if len(ones) > 1:
+            entries = [entry for key in ones for entry in borne[key].values()]
+            detail = f"{{}} holds delegations by {len(ones)} keys at once"
+            yield partial(_finding, forest, forest.held[ones[0]][0], REUSE, detail, [name], entries)
+    for by in callers.values():
+        if len(by) > 1:
+            one = next(iter(by.values()))
+            giver = one if one.above is None else one.above
+            entries = [child.entry for child in by.values()]
+            yield partial(_finding, forest, giver, REUSE, "one key delegates for the callers {}", by, entries)
