@@ -14,6 +14,7 @@ from chain.auditor import Row, named
 from chain.cli import remote
 from chain.cli.app import DENIED
 from chain.cli.audit import answer
+from chain.cli.group import Group
 from chain.cli.options import bundled
 from chain.cli.output import json_option, print_json, printable, seconds
 from chain.cli.reading import Record, instant, record
@@ -34,7 +35,7 @@ limit = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def graph() -> None:
     """Ask who can do what, what falls with what, and what to revoke; draw it.
 

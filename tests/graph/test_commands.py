@@ -69,7 +69,7 @@ def test_the_cut_is_what_revoke_takes(run: Run, paid: str) -> None:
 
 
 def test_review_and_chokepoints(run: Run) -> None:
-    found = rows(run, "review", "--idle", "1s")
+    found = rows(run, "review", "--life", "1m")
     assert {"NHI7 overlong"} <= {row["finding"] for row in found}
     assert all(row["evidence"] for row in found)
     assert rows(run, "chokepoints")[0]["name"] == ORCHESTRATOR
