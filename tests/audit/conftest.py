@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from chain.cli import main
 
 Ask = Callable[..., list[dict[str, Any]]]
+Run = Callable[..., Result]
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +33,21 @@ def ask(kept: Path) -> Ask:
         return rows
 
     return asked
+
+
+@pytest.fixture
+def copied(kept: Path, tmp_path: Path) -> Path:
+    """The same, for a test to change."""
+    folder = tmp_path / "kept"
+    shutil.copytree(kept, folder)
+    config = folder / "chain.toml"
+    config.write_text(config.read_text().replace(str(kept), str(folder)))
+    return folder
+
+
+@pytest.fixture
+def run() -> Run:
+    def ran(*words: str | Path) -> Result:
+        return CliRunner().invoke(main, list(map(str, words)))
+
+    return ran

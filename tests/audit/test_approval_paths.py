@@ -8,7 +8,7 @@ from pathlib import Path
 from chain import bundles
 from chain.bundle import SCHEMA, load
 from chain.policypaths import cell, markdown, paths
-from tests.controls.conftest import Run
+from tests.audit.conftest import Run
 
 HOSTILE = """@id("x.gate")
 @description("a | b <img onerror=alert(1)>
@@ -31,8 +31,8 @@ def test_the_shipping_bundle_documents_itself(run: Run, tmp_path: Path) -> None:
     assert "2 people, to act (approval.critical)" in run("policy", "approvals", folder).stdout
 
 
-def test_the_active_bundle_is_documented(run: Run, played: Path) -> None:
-    assert "approval.money" in run("policy", "approvals", "--md", "--ledger", played).stdout
+def test_the_active_bundle_is_documented(run: Run, kept: Path) -> None:
+    assert "approval.money" in run("policy", "approvals", "--md", "--ledger", kept).stdout
 
 
 def test_an_authors_words_stay_in_their_cell_and_a_rules_text_in_its_block() -> None:

@@ -16,7 +16,7 @@ from chain.controls import MECHANISMS, Report, State, report
 from chain.framework import FRAMEWORKS, Label
 from chain.given import Entry
 from chain.history import History
-from tests.controls.conftest import Run
+from tests.audit.conftest import Run
 
 FULL = Configuration(
     policy="digest",
@@ -149,8 +149,8 @@ def test_what_stands_and_nobody_answers_for_is_found() -> None:
     assert of(FULL, root(), now=2000).findings == (), "it has ended"
 
 
-def test_the_demonstration_has_no_gap_and_its_rows_show_evidence(run: Run, played: Path) -> None:
-    result = run("controls", "report", "--ledger", played, "--json")
+def test_the_demonstration_has_no_gap_and_its_rows_show_evidence(run: Run, kept: Path) -> None:
+    result = run("controls", "report", "--ledger", kept, "--json")
     assert result.exit_code == 0, result.stderr
     told = json.loads(result.stdout)
     rows = {row["id"]: row for row in told["rows"]}
@@ -161,7 +161,7 @@ def test_the_demonstration_has_no_gap_and_its_rows_show_evidence(run: Run, playe
     assert all(row["tests"] for row in rows.values() if row["label"] != Label.OUTSIDE)
     assert [gate["people"] for gate in told["approval_paths"]["gates"]] == [2, 1, 1, 1, 1]
     for form in ((), ("--md",)):
-        text = run("controls", "report", "--ledger", played, *form)
+        text = run("controls", "report", "--ledger", kept, *form)
         assert text.exit_code == 0
         assert "Rogue Agents" in text.stdout
         assert "53 items up to record" in text.stdout
@@ -169,8 +169,8 @@ def test_the_demonstration_has_no_gap_and_its_rows_show_evidence(run: Run, playe
     assert "approval.critical" in text.stdout
 
 
-def test_one_framework_is_reported_alone(run: Run, played: Path) -> None:
-    result = run("controls", "report", "--ledger", played, "--framework", "maestro", "--json")
+def test_one_framework_is_reported_alone(run: Run, kept: Path) -> None:
+    result = run("controls", "report", "--ledger", kept, "--framework", "maestro", "--json")
     assert {row["framework"] for row in json.loads(result.stdout)["rows"]} == {"maestro"}
 
 
@@ -205,10 +205,10 @@ def test_what_people_have_to_do_ends_with_1_and_cannot_steer_who_reads_it() -> N
     assert "No policy is active." in text
 
 
-def test_text_and_markdown_and_json_are_one_at_a_time(run: Run, played: Path) -> None:
+def test_text_and_markdown_and_json_are_one_at_a_time(run: Run, kept: Path) -> None:
     for command in (("controls", "report"), ("policy", "approvals")):
-        assert run(*command, "--md", "--json", "--ledger", played).exit_code == 2
-        assert run(*command, "--md", "--ledger", played).exit_code == 0
+        assert run(*command, "--md", "--json", "--ledger", kept).exit_code == 2
+        assert run(*command, "--md", "--ledger", kept).exit_code == 0
 
 
 def test_frameworks_are_named_as_the_help_says(run: Run) -> None:
@@ -217,9 +217,9 @@ def test_frameworks_are_named_as_the_help_says(run: Run) -> None:
     assert run("controls", "report", "--framework", "iso").exit_code == 2
 
 
-def test_an_export_shows_evidence_and_does_not_say_how_it_is_configured(run: Run, played: Path, tmp_path: Path) -> None:
+def test_an_export_shows_evidence_and_does_not_say_how_it_is_configured(run: Run, kept: Path, tmp_path: Path) -> None:
     file = tmp_path / "export"
-    assert run("audit", "export", file, "--ledger", played).exit_code == 0
+    assert run("audit", "export", file, "--ledger", kept).exit_code == 0
     result = run("controls", "report", "--export", file, "--json")
     told = json.loads(result.stdout)
     assert (result.exit_code, told["configured"], told["gaps"], told["approval_paths"]) == (0, False, 0, None)
