@@ -160,9 +160,7 @@ def findings_of(history: History, now: float) -> Iterable[Finding]:
             tool = asked.entry.body.get("tool", "")
             detail = f"nobody signed off the emergency of `{who}` for `{tool}`, request {asked.entry.body['id']}: {why}"
             yield Finding("review", entry.revision, entry.seconds, detail)
-    for one in history.live(now):
-        if (unowned := _unowned(history, one)) is not None:
-            yield Finding("owner", one.entry.revision, one.entry.seconds, unowned)
+    yield from _unowned(history, now)
 
 
 def unreviewed(asked: Asked) -> Entry | None:
@@ -176,13 +174,19 @@ def unreviewed(asked: Asked) -> Entry | None:
     return found
 
 
-def _unowned(history: History, one: Given) -> str | None:
-    """Say who answers for nothing of a delegation that stands, or None where somebody does for all of it."""
-    if one.above is None and not one.facts.get("owner"):
-        return f"nobody answers for root {one.id}, held by `{history.called(one.holder)}`"
-    if not history.principal(one.holder).get("owner"):
-        return f"nobody answers for `{one.holder}`, the holder of {one.id}"
-    return None
+def _unowned(history: History, now: float) -> Iterable[Finding]:
+    """Yield the roots that stand without an owner, and once each the holders that nobody answers for."""
+    held: dict[str, list[Given]] = {}
+    for one in history.live(now):
+        if one.above is None and not one.facts.get("owner"):
+            detail = f"nobody answers for root {one.id}, held by `{history.called(one.holder)}`"
+            yield Finding("owner", one.entry.revision, one.entry.seconds, detail)
+        if not history.principal(one.holder).get("owner"):
+            held.setdefault(one.holder, []).append(one)
+    for holder, ones in held.items():
+        entry, more = ones[0].entry, f" and of {len(ones) - 1} more" if len(ones) > 1 else ""
+        detail = f"nobody answers for `{holder}`, the holder of {ones[0].id}{more}"
+        yield Finding("owner", entry.revision, entry.seconds, detail)
 
 
 def _named(names: Sequence[str]) -> Iterable[Framework]:

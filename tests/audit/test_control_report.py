@@ -134,8 +134,8 @@ def test_an_emergency_waits_until_somebody_else_signs_it_off() -> None:
     assert of(FULL, *broken({"verdict": "approve"})).findings == ()
 
 
-def root(**facts: str) -> Entry:
-    body = {"id": "d1", "holder": "k1", "issuer": "https://i.test", "signer": "k0", "hop": 0, "iat": 0, "exp": 1000}
+def root(name: str = "d1", **facts: str) -> Entry:
+    body = {"id": name, "holder": "k1", "issuer": "https://i.test", "signer": "k0", "hop": 0, "iat": 0, "exp": 1000}
     return Entry(1, "issued", 1000, body | {"facts": facts})
 
 
@@ -147,6 +147,8 @@ def test_what_stands_and_nobody_answers_for_is_found() -> None:
     assert [one.what for one in of(FULL, root(), KNOWN).findings] == ["owner"]
     assert [one.what for one in of(FULL, root(owner="team")).findings] == ["owner"]
     assert of(FULL, root(), now=2000).findings == (), "it has ended"
+    (once,) = of(FULL, root(owner="team"), root("d2", owner="team"), root("d3", owner="team")).findings
+    assert once.detail == "nobody answers for `k1`, the holder of d1 and of 2 more"
 
 
 def test_the_demonstration_has_no_gap_and_its_rows_show_evidence(run: Run, kept: Path) -> None:
