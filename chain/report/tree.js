@@ -17,9 +17,7 @@ function layout(shown) {
     const height = BOX.height + stubTexts(node).length * BOX.stub + BOX.gap;
     let next = top;
     for (const kid of kids) next = put(kid, next);
-    const first = kids.length ? places.get(kids[0]).y : top;
-    const last = kids.length ? places.get(kids[kids.length - 1]).y : top;
-    const y = kids.length ? (first + last) / 2 : top;
+    const y = kids.length ? places.get(kids[0]).y : top; // in the middle of many it would be out of sight
     places.set(node, { x: BOX.left + hops.indexOf(node.hop) * BOX.column, y, kids });
     const end = Math.max(next, y + height);
     bottom = Math.max(bottom, end);
@@ -58,10 +56,10 @@ function stubTexts(node) {
   return shown;
 }
 
-function stubs(node, place) {
+function stubs(node, place, hits) {
   return stubTexts(node).map(({ text, times, waits }, at) => {
     const y = place.y + BOX.height + 10 + at * BOX.stub;
-    return draw("g", { class: waits ? "stub waits" : "stub" },
+    return draw("g", { class: `stub${waits ? " waits" : ""}${hits.has(node) ? "" : " context"}` },
       draw("path", { d: `M${place.x + 14} ${y - 9}v9h10`, class: "stub-line" }),
       draw("path", { d: waits ? `M${place.x + 28} ${y - 4}v8m5 -8v8` : `M${place.x + 27} ${y - 3.5}l7 7m0 -7l-7 7`, class: "stub-mark" }),
       draw("text", { x: place.x + 40, y: y + 4 }, short(text, 36 - times.length) + times));
@@ -88,11 +86,13 @@ function box(node, place, hits, marked) {
   calls > 0 && draw("text", { class: "calls", x: place.x + BOX.width - 9, y: place.y + 19 }, `${calls} ✓`));
 }
 
+// Children share a trunk, so that many of them are one line and not a fan.
 function edge(from, to, kind) {
   const x = from.x + BOX.width;
   const [y, end] = [from.y + BOX.height / 2, to.y + BOX.height / 2];
-  const middle = (x + to.x) / 2;
-  return draw("path", { class: `edge ${kind}`, d: `M${x} ${y}C${middle} ${y} ${middle} ${end} ${to.x} ${end}` });
+  const trunk = x + 30;
+  const bent = `H${trunk - 8}q8 0 8 8V${end - 8}q0 8 8 8`;
+  return draw("path", { class: `edge ${kind}`, d: `M${x} ${y}${end > y ? bent : ""}H${to.x}` });
 }
 
 function marks() {
@@ -111,9 +111,9 @@ function drawTree(view, { hits, shown }) {
     if (!place) continue;
     for (const kid of place.kids) {
       const kind = marked.has(node) && marked.has(kid) ? "marked" : status(kid) === "live" ? "" : "ended";
-      parts.edges.push(edge(place, places.get(kid), kind));
+      parts.edges[kind === "marked" ? "push" : "unshift"](edge(place, places.get(kid), kind));
     }
-    parts.boxes.push(box(node, place, hits, marked), ...stubs(node, place));
+    parts.boxes.push(box(node, place, hits, marked), ...stubs(node, place, hits));
   }
   const scale = state.scale || 1;
   const made = draw("svg", {
