@@ -16,10 +16,12 @@ from chain.cli.output import json_option, moment, print_json, printable
 from chain.cli.reading import Record, record
 from chain.errors import ConfigurationError, InvalidRequestError
 from chain.given import Entry
+from chain.graph import review
+from chain.graph.forest import Forest
 from chain.history import History
 from chain.merkle import leaf_hash
 from chain.note import Note, NoteKey
-from chain.report import Origin, data, log, page, shown
+from chain.report import Origin, data, log, page, reviewed, shown
 
 
 @click.command()
@@ -43,6 +45,7 @@ def report(out: Path, task: str | None, record: Record, where: remote.Where, *, 
     entries = list(record.entries(where))
     history = History(entries, at)
     told = data(history, at, _origin(record, where, now), task=task)
+    told = reviewed(told, review.review(Forest(history, at)))
     held = shown(told, (entry for entry in entries if entry.revision <= told["revision"]))
     lines = {entry.revision: _bytes(entry) for entry in held}
     proof = None

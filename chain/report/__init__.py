@@ -4,8 +4,8 @@ The law of this folder: pure. A page shows what `chain.history` tells, and loads
 this folder, and a stranger's words are text in it and never markup.
 """
 
-from chain.report.content import Origin, data, shown
+from chain.report.content import Origin, data, reviewed, shown
 from chain.report.document import page
 from chain.report.proof import log
 
-__all__ = ["Origin", "data", "log", "page", "shown"]
+__all__ = ["Origin", "data", "log", "page", "reviewed", "shown"]

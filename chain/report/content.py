@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from chain import auditor, explain
+from chain.auditor import Row
 from chain.errors import InvalidRequestError
 from chain.given import Asked, Entry, Given
 from chain.history import History
-from chain.report.notable import notable
+from chain.report.notable import REVIEWED, notable
 from chain.report.turn import Turns
 
 MAX_DELEGATIONS = 50_000
@@ -22,6 +23,9 @@ MAX_DELEGATIONS = 50_000
 
 MAX_ALLOWED = 20_000
 """Allowed calls that are listed, the latest ones; all others are counted at their delegation."""
+
+MAX_FINDINGS = 2_000
+"""That are listed of an access review; the rest is counted, and `chain graph review` has it."""
 
 NODE = (
     "id", "parent", "holder", "hop", "record", "made", "from", "expires", "grant", "narrowed", "task", "sub", "owner",
@@ -264,6 +268,25 @@ def _suspension(entry: Entry) -> Json:
     body = entry.body
     told = {member: body.get(member, "") for member in ("scope", "name", "mode", "cause", "author")}
     return {"record": entry.revision, "time": entry.time} | told
+
+
+def reviewed(told: Json, rows: Iterable[Row]) -> Json:
+    """Return it with the rows of an access review (`chain.graph.review`), which says more of use than `notable` does.
+
+    Args:
+        told: from `data`.
+        rows: of the same instant; those of delegations that the page does not show are left out.
+    """
+    places = {row[0]: place for place, row in enumerate(told["nodes"]["rows"])}
+    kept = [row for row in told["findings"] if row["kind"] not in REVIEWED]
+    more = [
+        {"kind": row["finding"], "text": f"{row['agent']}: {row['detail']}", "record": row["record"], "id": row["id"]}
+        | {"node": places[row["id"]]}
+        for row in rows
+        if row["id"] in places
+    ]
+    found = kept + more
+    return told | {"findings": found[:MAX_FINDINGS], "more_findings": max(0, len(found) - MAX_FINDINGS)}
 
 
 def shown(told: Json, entries: Iterable[Entry]) -> list[Entry]:

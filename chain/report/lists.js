@@ -79,7 +79,8 @@ function drawApprovals(view) {
 function drawFindings(view) {
   const list = DATA.findings;
   if (!list.length) { view.append(el("p", { class: "empty" }, "Nothing stands out.")); return; }
-  view.append(...table("findings", `${count(list.length, "finding")}, as of the report. Each is a fact with its record; whether it is wrong is for you to say.`, [
+  const more = DATA.more_findings ? ` (${DATA.more_findings.toLocaleString("en")} more: chain graph review)` : "";
+  view.append(...table("findings", `${count(list.length, "finding")}${more}, as of the report. Each is a fact with its record; whether it is wrong is for you to say.`, [
     ["Kind", (one) => one.kind, (one) => el("span", { class: "tag" }, one.kind)], ["What", (one) => one.text, (one) => cut(one.text, 140)],
     ["Where", (one) => one.node, (one) => (one.node < 0 ? "" : toNode(nodes[one.node]))], ["Record", (one) => one.record, (one) => toRecord(one.record)],
   ], list).filter(Boolean));

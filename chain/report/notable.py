@@ -16,6 +16,9 @@ from chain.reason import Reason
 OFTEN = 3
 """Refusals of one holder that are worth a look."""
 
+REVIEWED = frozenset({"nobody's", "unused"})
+"""Kinds of which an access review (`chain.graph.review`) knows more."""
+
 _ENDED = frozenset({Reason.REVOKED.value, Reason.EXPIRED.value, Reason.SUSPENDED.value})
 
 

@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from chain.errors import InvalidRequestError
+from chain.graph import review
+from chain.graph.forest import Forest
+from chain.history import History
 from chain.note import NoteError, NoteKey
-from chain.report import log, shown
+from chain.report import log, reviewed, shown
 from chain.report.content import EVENT, NODE
 from tests.report.ledgers import KEY, START, Told, checkpoint
 
@@ -89,6 +92,23 @@ def test_findings_are_facts_with_their_records(told: Told) -> None:
     assert not any(kind == "unused" for kind, _, _ in found)
     told.give("idle", None, "k1", 11)
     assert ("unused", 12, 3) in {(one["kind"], one["record"], one["node"]) for one in told.told()["findings"]}
+
+
+def test_an_access_review_takes_the_place_of_what_is_known_without_it(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told.give("idle", None, "k1", 11, life=900_000)
+    before = told.told(now=2_000)
+    rows = review.review(Forest(History(told.entries, START + 2_000), START + 2_000))
+    after = reviewed(before, rows)
+    assert {"unused", "nobody's"} <= {one["kind"] for one in before["findings"]}
+    assert not {"unused", "nobody's"} & {one["kind"] for one in after["findings"]}
+    assert ("NHI5 unused", 10, 3) in {(one["kind"], one["record"], one["node"]) for one in after["findings"]}
+    assert {one["kind"] for one in after["findings"]} >= {"used after its end", "NHI1 orphaned", "NHI7 overlong"}
+    assert after["more_findings"] == 0
+    monkeypatch.setattr("chain.report.content.MAX_FINDINGS", 2)
+    assert reviewed(before, rows)["more_findings"] == len(after["findings"]) - 2
+    assert {one["node"] for one in reviewed(told.told(now=2_000, task="t2"), rows)["findings"]} <= {0}
 
 
 def test_approvals_tell_who_spoke_and_where_it_was_used(told: Told) -> None:
