@@ -5,12 +5,12 @@ const SVG = "http://www.w3.org/2000/svg";
 const byId = (id) => document.getElementById(id);
 
 function clean(value) {
-  return String(value).replace(HIDDEN, (found) => `\\u{${found.codePointAt(0).toString(16)}}`);
+  return String(value).replace(HIDDEN, (found) => `\\u{${found.codePointAt(0).toString(16)}}`)
+    .replace(/(\p{M}{3})\p{M}+/gu, "$1"); // no script needs more marks on a letter, and they would cover other lines
 }
 
-// A mark of combining characters upon combining characters would be drawn over other lines.
 function short(value, length) {
-  const text = [...clean(value).replace(/(\p{M})\p{M}+/gu, "$1")];
+  const text = [...clean(value)];
   return text.length > length ? `${text.slice(0, length - 1).join("")}…` : text.join("");
 }
 

@@ -105,6 +105,23 @@ function disagreements(held) {
       : one.effect === event.effect && one.tool === event.what && one.id === event.id);
     if (!fits) found.push(event.record);
   }
+  return [...found, ...leftOut(held)];
+}
+
+const TOLD = /^\{"revision":\d+,"kind":"(issued|delegated|admitted|decided|refused|revoked)"/;
+
+// Records that the page holds and does not tell: a call that was dropped, a revocation that is not shown.
+function leftOut(held) {
+  const told = new Set([...nodes, ...events].map((one) => one.record));
+  const named = new Map(nodes.map((node) => [node.id, node]));
+  const found = [];
+  for (const [revision, line] of held) {
+    const kind = TOLD.exec(line)?.[1];
+    if (!kind || told.has(revision)) continue;
+    const node = named.get(JSON.parse(line).body.id);
+    const shown = kind === "revoked" ? !node || node.turns.some((one) => one[1] === "revoked") : node || DATA.task !== null;
+    if (!shown) found.push(revision);
+  }
   return found;
 }
 
