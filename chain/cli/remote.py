@@ -33,6 +33,7 @@ class Where:
         timeout: seconds an answer may take.
         workload_api: where the caller's SVID comes from, for mutual TLS.
         server_name: DNS name in the server's certificate.
+        trust_domain: the server's, with a Workload API; None for the caller's own.
         ledger: directory with a ``chain.toml`` and its ledger, instead of a server.
     """
 
@@ -42,6 +43,7 @@ class Where:
     timeout: float
     workload_api: str | None
     server_name: str | None
+    trust_domain: str | None
     ledger: Path | None
 
     @property
@@ -77,6 +79,8 @@ class Where:
         roots = None if self.ca is None else source.data(str(self.ca))
         options: dict[str, Any] = {"timeout": self.timeout, "server_name": self.server_name}
         if self.workload_api is None:
+            if self.trust_domain is not None:
+                raise ConfigurationError("--trust-domain needs --workload-api, which knows its authorities")
             return Client(str(self.server), credential=secret, roots=roots, **options)
         if secret is not None:
             raise ConfigurationError("a caller has one credential: give --credential-file or --workload-api")
@@ -84,7 +88,7 @@ class Where:
 
         identity = WorkloadSource(self.workload_api, time.time)
         click.get_current_context().call_on_close(identity.close)
-        return Client(str(self.server), roots=roots, identity=identity, **options)
+        return Client(str(self.server), roots=roots, identity=identity, trust_domain=self.trust_domain, **options)
 
     def closing(self, authority: Authority) -> AbstractContextManager[Callable[[], bool]]:
         """Let ^C close what was connected to, and tell whether it did; a ledger at hand is simply interrupted."""
@@ -107,6 +111,7 @@ where = bundled(
         help="Show the SVID that this SPIFFE Workload API gives.",
     ),
     click.option("--server-name", metavar="NAME", help="DNS name in the server's certificate, if not its host."),
+    click.option("--trust-domain", metavar="NAME", help="The server's SPIFFE trust domain, if not the caller's own."),
     click.option("--ca", type=click.Path(path_type=Path), metavar="PEM", help="Trusted certificates of the server."),
     click.option(
         "--timeout",

@@ -158,6 +158,7 @@ def test_check_offline_over_a_channel_or_with_a_proof_made_elsewhere(desk: Desk)
     [
         (("check", "t", "--chain", "{b}"), "give --server or --ledger"),
         (("check", "t", "--chain", "{b}", "--workload-api", "unix:/x"), "need --server"),
+        (("check", "t", "--chain", "{b}", "--server", "a:1", "--trust-domain", "b.test"), "needs --workload-api"),
         (
             (
                 "check",
