@@ -40,6 +40,13 @@ def test_every_link_to_a_file_leads_somewhere() -> None:
     assert sum(bool(anchor) for _, _, anchor in found) > 10
 
 
+def test_every_decision_stands_in_the_index() -> None:
+    index = (ROOT / "docs/adr/README.md").read_text(encoding="utf-8")
+    files = sorted(page.name for page in ROOT.glob("docs/adr/0*.md"))
+    assert re.findall(r"\]\((0[^)]*)\)", index) == files
+    assert [int(name[:4]) for name in files] == list(range(1, len(files) + 1))
+
+
 def test_the_reference_is_drawn_from_the_code() -> None:
     done = subprocess.run(
         [sys.executable, "docs/generate.py", "--check"], cwd=ROOT, env={"PYTHONPATH": "."}, check=False
