@@ -262,7 +262,7 @@ class Gate:
                 call.caller = call.caller.lending()
             if not any_role:
                 call.caller.require(name)
-            bounds.room.enter(call.caller.name, kind)
+            bounds.room.enter(_place(call.caller, kind), kind)
             entered = True
             reply = await work(call)
             context.set_trailing_metadata(((REQUEST_ID, request_id),))
@@ -278,7 +278,7 @@ class Gate:
             await _refuse(context, ChainError("the service failed"), request_id)
         finally:
             if call is not None and entered:
-                bounds.room.leave(call.caller.name, kind)
+                bounds.room.leave(_place(call.caller, kind), kind)
             if self._log.calls:
                 line = CallLine(self._clock(), request_id, "", name, code, (perf_counter_ns() - began) // 1000)
                 line.refused = refused
@@ -311,6 +311,11 @@ class _Nothing(grpc.GenericRpcHandler):
             raise ForbiddenError("no role may call this")
 
         return grpc.stream_stream_rpc_method_handler(self._gate._stream(name, refuse, Empty.FromString, any_role=True))  # noqa: SLF001
+
+
+def _place(caller: Caller, kind: Kind) -> str:
+    """Return whose room a call takes: who borrows a connection leaves its lender the places to take authority away."""
+    return f"{caller.name} (lent)" if caller.lends and kind is Kind.URGENT else caller.name
 
 
 def _require_one_credential(pairs: Iterable[tuple[str, str | bytes]]) -> None:

@@ -27,7 +27,8 @@ class Limit(NamedTuple):
 
 
 URGENT_PER_CALLER = 8
-"""Revocations of one caller at once; its place is its own, and nobody else can fill it."""
+"""Revocations of one caller at once; its place is its own, and nobody else can fill it: not even who borrows its
+connection, and has as many beside."""
 
 STUDIES = Limit(each=1, total=8)
 """Explanations and simulations, which each take the work of many decisions: a caller has one under way, and no more
@@ -63,7 +64,7 @@ class Room:
         self._limits = {
             Kind.CALL: calls,
             Kind.STREAM: Limit(streams_each, max(streams_each, calls.total // STREAM_SHARE)),
-            Kind.URGENT: Limit(URGENT_PER_CALLER, URGENT_PER_CALLER * callers),
+            Kind.URGENT: Limit(URGENT_PER_CALLER, 2 * URGENT_PER_CALLER * callers),
             Kind.STUDY: STUDIES,
         }
         self._taken = dict.fromkeys(Kind, 0)

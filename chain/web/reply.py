@@ -19,6 +19,7 @@ from chain.errors import (
     KeyRingError,
     NotFoundError,
     ResourceExhaustedError,
+    SignerError,
     StoreError,
     UnauthenticatedError,
     UnreachableError,
@@ -71,6 +72,7 @@ ANSWERS: tuple[tuple[type[ChainError], Answer], ...] = (
     (ResourceExhaustedError, Answer(429, "temporarily_unavailable", {"Retry-After": "1"})),
     (KeyRingError, Answer(503, "temporarily_unavailable", {"Retry-After": "5"})),
     (StoreError, Answer(503, "temporarily_unavailable", {"Retry-After": "5"})),
+    (SignerError, Answer(503, "temporarily_unavailable", {"Retry-After": "5"})),
     (UnreachableError, Answer(503, "temporarily_unavailable", {"Retry-After": "5"})),
     (ChainError, Answer(500, "server_error")),
 )

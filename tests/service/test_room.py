@@ -12,6 +12,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from chain import mint
+from chain.caller import LENT
 from chain.errors import ResourceExhaustedError, UnauthenticatedError, UnreachableError
 from chain.order import Revoke
 from chain.service.room import GUESTS, URGENT_PER_CALLER, Kind, Limit, Room
@@ -20,7 +21,7 @@ from chain.v1 import delegation_pb2
 from chain.wire import convert
 from chain.wire.status import error_from
 
-from .conftest import Serve, World, ask, bearer, configuration, fingerprint
+from .conftest import PEP, Serve, World, ask, bearer, configuration, fingerprint
 
 PROBE = health_pb2.HealthCheckRequest()
 CHECK = "/chain.v1.AuthorizationService/Check"
@@ -67,6 +68,31 @@ async def test_a_stranger_may_not_watch_and_a_caller_may(world: World) -> None:
     assert await code_of(stub.Check(health_pb2.HealthCheckRequest(service="no.such"))) is grpc.StatusCode.NOT_FOUND
     listed = await stub.List(health_pb2.HealthListRequest())
     assert listed.statuses["chain.v1.AuthorizationService"].status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_who_borrows_a_connection_leaves_its_lender_room_to_revoke(serve: Serve, directory: Path) -> None:
+    """A program of `chain run` that revokes without end keeps nobody from revoking the program."""
+    callers = configuration(directory)["callers"]
+    next(caller for caller in callers if caller["name"] == "operator")["roles"] = ["operator", "agent"]
+    next(caller for caller in callers if caller["name"] == "operator")["audience"] = PEP
+    world = await serve(callers=callers)
+    roots, path, own = (
+        [await world.root(), await world.root()],
+        "/chain.v1.DelegationService/Revoke",
+        bearer("operator"),
+    )
+    lent, held = (*own, (LENT, "1")), []
+    for metadata, free in ((lent, True), (own, False)):
+        some = [silent(world.channel(), path, metadata) for _ in range(URGENT_PER_CALLER)]
+        await begun(some)
+        held += some
+        assert await code_of(silent(world.channel(), path, metadata)) is grpc.StatusCode.RESOURCE_EXHAUSTED
+        if free:
+            assert await revokes(world, roots[0])
+    for call in held:
+        call.cancel()
+    await asyncio.sleep(0.2)
+    assert await revokes(world, roots[1])
 
 
 async def test_strangers_cannot_fill_the_server(serve: Serve) -> None:

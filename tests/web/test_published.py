@@ -20,7 +20,7 @@ from chain.authority import Authority
 from chain.caller import embedded
 from chain.certificate import CertifiedSigner, certify
 from chain.control import Named
-from chain.errors import ConfigurationError, KeyRingError, StoreError
+from chain.errors import ChainError, ConfigurationError, KeyRingError, SignerError, StoreError
 from chain.identity import keyring
 from chain.identity.sealed import MIN_MEMORY, MIN_OPS, Cost
 from chain.order import Revoke
@@ -29,6 +29,7 @@ from chain.store.memory import MemoryStore
 from chain.token import Verifier
 from chain.web.metadata import base_of, list_path
 from chain.web.published import FRESH, Listing
+from chain.web.reply import refuse
 
 from .conftest import Host
 from .hosted import KEYS, Hosted
@@ -253,6 +254,13 @@ async def test_a_list_of_a_key_that_signs_no_more_is_not_handed_on() -> None:
         await press.get()
     press.broken, press.now = None, press.now + FRESH
     assert await press.get() == ("list 3", str(TTL))
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(SignerError("away"), 503), (KeyRingError("none"), 503), (ChainError("x"), 500)]
+)
+def test_a_signer_that_is_away_is_told_as_what_passes(error: ChainError, status: int) -> None:
+    assert refuse(error).status_code == status
 
 
 def test_health_is_serving_or_not(host: Host) -> None:
