@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from chain.caller import Caller
-from chain.errors import ChainError, UnauthenticatedError
+from chain.errors import ChainError, InvalidRequestError, UnauthenticatedError
 from chain.web.form import form
 from chain.web.reply import refuse
 
@@ -86,6 +86,7 @@ class Guard:
 
         async def answer(request: Request) -> Response:
             try:
+                _require_framed(request)
                 made = page(request)
                 return await made if isawaitable(made) else made
             except ChainError as error:
@@ -116,6 +117,7 @@ class Guard:
             began, request_id = perf_counter_ns(), self._doorman.new_id()
             shown, who, refused = request.headers.getlist("authorization"), "", ""
             try:
+                _require_framed(request)
                 caller = await self._identify(shown)
                 who = caller.name
                 caller.require(method)
@@ -145,3 +147,16 @@ class Guard:
     def _failed(self, name: str, request_id: str, error: Exception) -> Response:
         self._doorman.failed(name, request_id, error)
         return refuse(ChainError("the service failed"))
+
+
+def _require_framed(request: Request) -> None:
+    """Return where a request says in one way only where it ends (RFC 9112 s6.1).
+
+    Who stands before this server may have believed the other one, and would take what follows for somebody else's. The
+    answer of an error ends the connection.
+
+    Raises:
+        InvalidRequestError: it says so in two ways.
+    """
+    if "transfer-encoding" in request.headers and "content-length" in request.headers:
+        raise InvalidRequestError("a length and a transfer coding: only one may say where the request ends")

@@ -214,6 +214,22 @@ def test_what_is_no_http_is_refused_and_logged_nowhere(
         assert one.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.parametrize("path", ["GET /healthz", "POST /introspect", "POST /revoke"])
+def test_what_ends_in_two_ways_is_refused_and_nothing_behind_it_is_read(web: Hosted, path: str) -> None:
+    """Who stands before this server believes one of them, and takes the rest for somebody else's request."""
+    behind = b"0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    coded = f"{path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n".encode()
+    with dial(web) as one:
+        one.sendall(coded + b"Content-Length: 5\r\n\r\n" + behind)
+        told = rest(one)
+    assert (told.startswith(b"HTTP/1.1 400 "), told.count(b"HTTP/1.1 ")) == (True, 1)
+    with dial(web) as one:
+        one.sendall(coded + b"\r\n" + behind)
+        told = rest(one)
+    refused = path != "GET /healthz"  # without a credential, which ends the connection as well
+    assert (told.startswith(b"HTTP/1.1 401 "), told.count(b"HTTP/1.1 ")) == (refused, 1 if refused else 2)
+
+
 def test_an_upgrade_is_not_taken(web: Hosted) -> None:
     headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Key": "x", "Sec-WebSocket-Version": "13"}
     assert web.client.get("/healthz", headers=headers).status_code == 200
