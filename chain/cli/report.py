@@ -14,7 +14,7 @@ from chain.cli import remote
 from chain.cli.audit_record import write
 from chain.cli.output import json_option, moment, print_json, printable
 from chain.cli.reading import Record, record
-from chain.errors import ConfigurationError, InvalidRequestError
+from chain.errors import ConfigurationError, InvalidRequestError, NotFoundError
 from chain.given import Entry
 from chain.graph import review
 from chain.graph.forest import Forest
@@ -45,6 +45,8 @@ def report(out: Path, task: str | None, record: Record, where: remote.Where, *, 
     entries = list(record.entries(where))
     history = History(entries, at)
     told = data(history, at, _origin(record, where, now), task=task)
+    if task is not None and not told["nodes"]["rows"]:
+        raise NotFoundError(f"no delegation belongs to the task `{task[:64]}`")
     told = reviewed(told, review.review(Forest(history, at)))
     held = shown(told, (entry for entry in entries if entry.revision <= told["revision"]))
     lines = {entry.revision: _bytes(entry) for entry in held}

@@ -24,7 +24,7 @@ function drawSummary() {
   const given = asked.filter((one) => one.state === "approved").length;
   byId("summary").replaceChildren(
     card("proof", "Is it intact?", "", "", () => go("proof")),
-    card("live", state.at < DATA.at ? "Stood then" : "Stands now", count(now.live, "delegation"), ["suspended", "revoked", "expired"].map((name) => `${now[name].toLocaleString("en")} ${name}`).join(" · "), () => { state.statuses = new Set(["live"]); for (const box of byId("statuses").querySelectorAll("input")) box.checked = box.value === "live"; go("graph"); }),
+    card("live", state.at === DATA.at && Math.abs(DATA.at - DATA.made) < 5000 ? "Stands now" : "Stands then", count(now.live, "delegation"), ["suspended", "revoked", "expired"].map((name) => `${now[name].toLocaleString("en")} ${name}`).join(" · "), () => { state.statuses = new Set(["live"]); for (const box of byId("statuses").querySelectorAll("input")) box.checked = box.value === "live"; go("graph"); }),
     card("refused", "Refused", count(bad.length, "ask"), top ? `most often ${top[0]} (${top[1].toLocaleString("en")})` : "nothing was refused", () => { state.effect = "refused"; go("calls"); }),
     card("approved", "Put before people", count(asked.length, "request"), people.size ? `${given} approved, by ${short([...people].join(" and "), 40)}` : `${given} approved`, () => go("approvals")),
     card("findings", "Worth a look", count(DATA.findings.length, "finding"), [...new Set(DATA.findings.map((one) => one.kind))].slice(0, 3).join(", ") || "nothing stands out", () => go("findings")));

@@ -167,7 +167,7 @@ def test_the_slider_shows_the_record_as_it_was(opened: Open, file: Path, told: T
     move(page, "3")
     assert drawn(page) == ["boss live", "worker live", "helper live", "loner live"]
     assert "as of 2023-11-14 22:13:24Z" in words(page, "#instant")
-    assert "Stood then" in words(page, "#card-live")
+    assert "Stands then" in words(page, "#card-live")
     assert "0 asks" in words(page, "#card-refused")
     move(page, "0")
     assert drawn(page) == ["boss live"]

@@ -78,6 +78,8 @@ def test_as_of_an_instant_and_of_one_task(kept: Path, tmp_path: Path) -> None:
     result = run(out, "--ledger", kept, "--task", "conference", "--json")
     assert json.loads(result.stdout)["delegations"] == 3
     proven(out)
+    result = run(out, "--ledger", kept, "--task", "none", "--json")
+    assert (result.exit_code, json.loads(result.stdout)["error"]) == (1, "not_found")
 
 
 def test_of_an_export(kept: Path, tmp_path: Path) -> None:
