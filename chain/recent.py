@@ -15,7 +15,10 @@ GENERATION = 65_536
 
 
 class Recent(Generic[K, V]):
-    """A bounded memory in two generations: the older one is dropped when the younger is full."""
+    """A bounded memory in two generations: the older one is dropped when the younger is full.
+
+    Threads may share it: each step is one dictionary operation. Of two that put at once the one's entry may be lost.
+    """
 
     __slots__ = ("_capacity", "_old", "_young")
 

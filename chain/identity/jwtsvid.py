@@ -7,10 +7,8 @@ and so is a token without an end or without us in its audience.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Collection
 from hashlib import sha256
-from threading import Lock
 
 from chain.identity import jose
 from chain.identity.fault import Fault, IdentityError
@@ -19,9 +17,10 @@ from chain.identity.x509svid import fault_of
 from chain.jcs import Json
 from chain.peer import Workload
 from chain.principal import parse_id
+from chain.recent import Recent
 
 REMEMBERED = 4096
-"""Tokens that are remembered as verified."""
+"""Tokens that are remembered as verified, at most."""
 
 
 def verify(token: str, bundles: Bundles, audiences: Collection[str], now: float) -> Workload:
@@ -67,8 +66,7 @@ class JwtVerifier:
     def __init__(self, source: Source, audiences: Collection[str], clock: Callable[[], float]) -> None:
         """Verify against a source what is meant for `audiences`; `clock` gives seconds since the epoch."""
         self._source, self._audiences, self._clock = source, frozenset(audiences), clock
-        self._known: OrderedDict[bytes, tuple[int, Workload]] = OrderedDict()
-        self._lock = Lock()
+        self._known: Recent[bytes, tuple[int, Workload]] = Recent(REMEMBERED // 2)
 
     def verify(self, token: str) -> Workload:
         """Return the workload that a token names.
@@ -84,11 +82,7 @@ class JwtVerifier:
                 raise IdentityError(Fault.JWT_EXPIRED)
             return known[1]
         found = verify(token, material.bundles, self._audiences, now)
-        with self._lock:
-            self._known[digest] = (material.version, found)
-            self._known.move_to_end(digest)
-            if len(self._known) > REMEMBERED:
-                self._known.popitem(last=False)
+        self._known.put(digest, (material.version, found))
         return found
 
 

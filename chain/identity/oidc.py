@@ -7,11 +7,9 @@ who is there (a security event, one bound to a key, one that somebody else acts 
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from threading import Lock
 from types import MappingProxyType
 
 from chain.identity import jose
@@ -21,9 +19,10 @@ from chain.identity.material import PublicJwk
 from chain.jcs import Json
 from chain.peer import NotYetError, Person
 from chain.principal import SCHEME
+from chain.recent import Recent
 
 REMEMBERED = 1024
-"""Tokens that are remembered as verified, each with its claims: up to 8 kB."""
+"""Tokens that are remembered as verified, at most; each with its claims: up to 8 kB."""
 
 MAX_SUBJECT = 255
 """Characters of a subject (OpenID Connect Core s2)."""
@@ -94,15 +93,14 @@ class People:
         """Take tokens of these issuers; `clock` gives seconds since the epoch. `close` closes their keys."""
         self._issuers = {issuer.name: (issuer, keys) for issuer, keys in issuers}
         self._clock = clock
-        self._known: OrderedDict[bytes, tuple[KeySet, Person]] = OrderedDict()
-        self._lock = Lock()
+        self._known: Recent[bytes, tuple[KeySet, Person]] = Recent(REMEMBERED // 2)
 
     def takes(self, token: str) -> bool:
         """Tell whether a token is for this verifier: of an issuer of ours, or of nobody's whom SPIFFE knows.
 
         What it tells is not verified, and chooses the verifier alone.
         """
-        if _digest(token) in self._known:
+        if self._known.get(_digest(token)) is not None:
             return True
         try:
             stated = jose.parts(token).stated
@@ -137,11 +135,7 @@ class People:
             if error.fault is Fault.OIDC_KEY_UNKNOWN:
                 raise _not_yet(error.fault, source) from None
             raise
-        with self._lock:
-            self._known[digest] = (keys, found)
-            self._known.move_to_end(digest)
-            if len(self._known) > REMEMBERED:
-                self._known.popitem(last=False)
+        self._known.put(digest, (keys, found))
         return found
 
     def close(self) -> None:

@@ -7,11 +7,9 @@ authorities **of the id's own trust domain** and of no other, on the bundles as 
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
-from threading import Lock
 from typing import TypeVar
 
 from cryptography import x509
@@ -34,6 +32,7 @@ from chain.identity.material import Bundles, Source, TrustBundle
 from chain.key import PublicKey
 from chain.peer import Workload
 from chain.principal import MAX_ID, SCHEME, is_trust_domain, parse_id
+from chain.recent import Recent
 
 T = TypeVar("T", bound=x509.ExtensionType)
 
@@ -47,7 +46,7 @@ CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 """Curves of EC keys: those that TLS knows here and that paths are built over."""
 
 REMEMBERED = 4096
-"""Peers whose certificates are remembered as verified."""
+"""Peers whose certificates are remembered as verified, at most."""
 
 
 def verify(chain: bytes, bundles: Bundles, now: float) -> Workload:
@@ -93,8 +92,7 @@ class X509Verifier:
         """Verify against a source; `clock` gives seconds since the epoch."""
         self._source = source
         self._clock = clock
-        self._known: OrderedDict[bytes, tuple[int, Workload]] = OrderedDict()
-        self._lock = Lock()
+        self._known: Recent[bytes, tuple[int, Workload]] = Recent(REMEMBERED // 2)
 
     def verify(self, chain: bytes) -> Workload:
         """Return the workload that a channel proved.
@@ -113,11 +111,7 @@ class X509Verifier:
                 raise IdentityError(Fault.SVID_EXPIRED)
             return known[1]
         found = verify(chain, material.bundles, now)
-        with self._lock:
-            self._known[digest] = (material.version, found)
-            self._known.move_to_end(digest)
-            if len(self._known) > REMEMBERED:
-                self._known.popitem(last=False)
+        self._known.put(digest, (material.version, found))
         return found
 
 
