@@ -80,6 +80,7 @@ class WorkloadSource:
         self._material = Material(None, {}, 0)
         self._heard = _Heard()
         self._why = "nobody answered"
+        self._told: dict[str, str] = {}
         self._closed = threading.Event()
         self._asked = {"FetchX509SVID": threading.Event(), "FetchJWTBundles": threading.Event()}
         self._calls: dict[str, Any] = {}
@@ -166,13 +167,22 @@ class WorkloadSource:
             take(response)
         except ValueError as error:
             self._why = f"what it sent is refused: {error}"
-            self._report(f"{method} of `{self._address}`: {self._why}")
+            self._tell(method, self._why)
             return False
+        if method in self._told:
+            self._tell(method, "all is well again")
+            del self._told[method]
         return True
+
+    def _tell(self, method: str, said: str) -> None:
+        """Report what is new: an agent that stays away is asked every few seconds, and told of once."""
+        if self._told.get(method) != said:
+            self._told[method] = said
+            self._report(f"{method} of `{self._address}`: {said}")
 
     def _lost(self, method: str, code: grpc.StatusCode) -> None:
         if self._asked[method].is_set():
-            self._report(f"{method} of `{self._address}`: {_said(code)}")
+            self._tell(method, _said(code))
         if method == "FetchJWTBundles" and code in _NO_KEYS:
             self._put(keys={})
             self._asked[method].set()

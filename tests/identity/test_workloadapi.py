@@ -180,9 +180,12 @@ def test_a_lost_agent_leaves_what_it_said(authority: DevAuthority, tmp_path: Pat
         assert held.current() == first
         again.start(tmp_path / "sockets")
         eventually(lambda: held.current().svid != first.svid)
+        eventually(lambda: sum(line.endswith("all is well again") for line in reports) == 2)
     finally:
         held.close()
         again.stop()
+    assert any("nobody answers there" in line for line in reports)
+    assert len(set(reports)) == len(reports)  # told of once, however often it was asked in between
 
 
 def test_an_identity_that_is_taken_back_is_gone(scripted: tuple[Scripted, Path], authority: DevAuthority) -> None:
