@@ -187,9 +187,13 @@ def test_who_revokes_an_id_ends_what_only_its_svids_prove(world: World, revoked:
     )
     for held, shown in tokens:
         assert verdict(world, held, **shown) is Reason.ALLOWED
+    query = Query(holder=KEY)
+    assert [one.status for one in world.authority.find(GATE, query).delegations] == ["active"]
     world.authority.revoke(GATE, Revoke(named=Named("holder", revoked)))
     left = Reason.ALLOWED if revoked == OTHER else Reason.REVOKED
     assert [verdict(world, held, **shown) for held, shown in tokens] == [left] * 3
+    told = "active" if revoked == OTHER else "revoked"
+    assert [one.status for one in world.authority.find(GATE, query).delegations] == [told]
     late = signer("late")  # a key that is enrolled afterwards is the id's, and nothing that was revoked
     world.authority.enrol(GATE, late.key, Principal(id=PLANNER, owner="team"))
     assert verdict(world, [seal(root(late, limits=READS))], spiffe=PLANNER) is Reason.ALLOWED
