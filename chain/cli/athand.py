@@ -58,4 +58,7 @@ def _own(told: ServeSettings, secret: str) -> ServeSettings:
     owner = CallerSettings(name="owner", roles=_ROLES, audience=told.audience, credentials=(known,))
     plain = {"listen": "127.0.0.1:0", "tls_cert": None, "tls_key": None, "sockets": None, "reflection": False}
     nowhere = {"mtls_listen": "", "http_listen": "", "identity": None}
-    return told.model_copy(update={**plain, **nowhere, "callers": (owner,)})
+    agents = tuple(agent for agent in told.agents if not agent.custody)  # whose callers cannot call meanwhile
+    opened = told.passphrase_file if told.issuer_key or told.key_ring else None
+    kept = {"custody": None, "passphrase_file": opened, "agents": agents}
+    return told.model_copy(update={**plain, **nowhere, **kept, "callers": (owner,)})

@@ -370,6 +370,31 @@ def test_a_ledger_at_hand_is_served_for_the_program_alone(
         assert [told.kind for told in news] == ["enrolled", "issued", "decided", "decided", "revoked"]
 
 
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_ledger_whose_server_keeps_keys_is_served_without_them(service: Service, tmp_path: Path, keeps: bool) -> None:
+    """Their agents have no socket meanwhile, so that nothing could be signed for them."""
+    kept = f"""
+        custody = "{tmp_path}/custody"
+        passphrase_file = "{tmp_path}/passphrase"
+        agents = [{{id = "spiffe://dev.test/clerk", owner = "team", custody = true}}]
+    """
+    (tmp_path / "chain.toml").write_text(
+        f"""
+        ledger = "{tmp_path}/ledger"
+        audience = "https://chain.example"
+        issuer = "https://issuer.example"
+        issuer_key = "{service.folder}/issuer.key"
+        policy = "none"
+        anchors = [{{jwk_file = "{service.folder}/issuer.jwk", iss = "https://issuer.example"}}]
+        {kept if keeps else ""}
+        """
+    )
+    (tmp_path / "passphrase").touch(0o600)
+    with served(tmp_path, 20) as owner:
+        assert owner.audience() == "https://chain.example"
+    assert not (tmp_path / "custody").exists()
+
+
 class Failing:
     """Is not taken back, for these reasons in turn."""
 
