@@ -69,8 +69,8 @@ class Given:
         above: the one that it was made from; None for a root, and where the record of that is not there.
         below: those made from it.
 
-    Of the record are `names`, what its holder is called and what else it is bound to; `granted`, its tools as they
-    stand there, none where the reader may not be told; and `limits`, in the same way.
+    Of the record are `task`, what it belongs to; `names`, what its holder is called and what else it is bound to;
+    `granted`, its tools as they stand there, none where the reader may not be told; and `limits`, in the same way.
     """
 
     entry: Entry
@@ -89,6 +89,7 @@ class Given:
         self.iat: int = body["iat"]
         self.exp: int = body["exp"]
         self.facts: Mapping[str, Any] = body.get("facts", {})
+        self.task = str(self.facts.get("txn", ""))
         self.names = (self.holder,) if not self.bound else (self.holder, self.bound)
         told: Mapping[str, Any] = body.get("grant") or {}
         self.granted: Mapping[str, Any] = told.get("tools", {})
@@ -140,11 +141,6 @@ class Given:
         for one in queue:
             yield one
             queue.extend(one.below)
-
-    @property
-    def task(self) -> str:
-        """The task that it belongs to."""
-        return str(self.facts.get("txn", ""))
 
     @property
     def sub(self) -> str:

@@ -18,6 +18,7 @@ from chain.errors import NotFoundError
 from chain.given import Given
 from chain.graph.forest import Forest
 from chain.graph.reach import Arguments, ways
+from chain.principal import SCHEME
 
 
 class Work(NamedTuple):
@@ -131,11 +132,12 @@ def _words(forest: Forest, found: Sequence[Given], barred: dict[str, Given]) -> 
     if not found:
         return
     seen: set[frozenset[str]] = set()
+    chains = [{hop.id for hop in one.chain} for one in found]
     for kind, name in dict.fromkeys(_named(forest, found[0])):
         starts = _starts(forest, kind, name)
         ids = frozenset(one.id for one in starts)
-        stops = all(any(hop.id in ids for hop in one.chain) for one in found)
-        if stops and ids.isdisjoint(barred) and ids not in seen:
+        stops = ids not in seen and ids.isdisjoint(barred) and not any(map(ids.isdisjoint, chains))
+        if stops:
             seen.add(ids)
             yield Word(kind, name, tuple(forest.below(starts)))
 
@@ -158,8 +160,8 @@ def _starts(forest: Forest, kind: str, name: str) -> list[Given]:
     if kind == "issuer":
         return [one for one in forest.live.values() if one.above is None and one.issuer == name]
     roster = forest.history.roster
-    keys = roster.beneath({name}) if name.startswith("spiffe://") else roster.with_workers([name])
-    return [one for key in {name, *keys} for one in forest.held.get(key, ())]
+    meant = roster.bearing({name}) if name.startswith(SCHEME) else roster.with_workers([name])
+    return [one for holder in sorted({name, *meant}) for one in forest.held.get(holder, ())]
 
 
 def rows(forest: Forest, cut: Cut) -> list[Row]:

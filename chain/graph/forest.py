@@ -15,7 +15,7 @@ from chain.budget import Spent
 from chain.errors import NotFoundError
 from chain.given import Given
 from chain.history import History
-from chain.principal import covers
+from chain.principal import SCHEME, covers
 
 
 class Forest:
@@ -141,12 +141,15 @@ class Forest:
         }
 
     def _is(self, name: str, agent: str) -> bool:
-        pattern = agent.endswith("*") and name.startswith("spiffe://")
+        pattern = agent.endswith("*") and name.startswith(SCHEME)
         return is_agent(self.history, name, agent) or (pattern and covers(agent, name))
 
 
 def _by(pairs: Iterable[tuple[str, Given]]) -> dict[str, list[Given]]:
     found: dict[str, list[Given]] = {}
     for name, one in pairs:
-        found.setdefault(name, []).append(one)
+        if name in found:
+            found[name].append(one)
+        else:
+            found[name] = [one]
     return found

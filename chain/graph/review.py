@@ -65,13 +65,15 @@ def review(forest: Forest, norms: Norms | None = None) -> Iterator[Made]:
         idle = forest.now - one.iat >= norms.idle
         if idle and (made := _unused(forest, one, use)) is not None:
             yield made
-        broad += _broad(forest, one, use if idle else None, norms)
+        if "budget" in one.limits or not all(one.granted.values()) or (use and len(one.granted) > len(use.tools)):
+            broad += _broad(forest, one, use if idle else None, norms)
         if (made := _overlong(forest, one, use, norms)) is not None:
             long.append(made)
     yield from broad
     yield from _orphaned(forest)
     yield from long
     yield from _shared(forest)
+    yield from _borrowed(forest)
 
 
 def _uses(forest: Forest) -> dict[str, Use]:
@@ -79,7 +81,9 @@ def _uses(forest: Forest) -> dict[str, Use]:
     for entry in forest.history.decided:
         at = forest.history.given.get(entry.body.get("leaf", "")) if entry.body["effect"] == "ALLOW" else None
         while at is not None:
-            use = found.setdefault(at.id, Use(entry))
+            use = found.get(at.id)
+            if use is None:
+                use = found[at.id] = Use(entry)
             use.last = use.tools[entry.body["tool"]] = entry
             at = at.above
     return found
@@ -184,24 +188,26 @@ def _overlong(forest: Forest, one: Given, use: Use | None, norms: Norms) -> Made
     life = one.exp - one.iat
     if life > norms.life:
         return partial(_finding, forest, one, OVERLONG, f"lives {life} s, above {norms.life:.0f} s")
-    if use is None or forest.now - use.last.seconds < norms.idle:
+    if use is None:
         return None
+    last = use.last.seconds
+    if forest.now - last < norms.idle or life <= norms.times * max(last - one.iat, 1):
+        return None
+    return partial(_outlived, forest, one, use)
+
+
+def _outlived(forest: Forest, one: Given, use: Use) -> Row:
     needed = max(use.last.seconds - one.iat, 0)
-    if life <= norms.times * max(needed, 1):
-        return None
-    detail = f"lives {life} s, and was last used after {needed:.0f} s"
-    return partial(_finding, forest, one, OVERLONG, detail, (), [use.last])
+    detail = f"lives {one.exp - one.iat} s, and was last used after {needed:.0f} s"
+    return _finding(forest, one, OVERLONG, detail, (), [use.last])
 
 
 def _shared(forest: Forest) -> Iterator[Made]:
-    """One key of several identities, one identity of several keys, one key by which several callers delegate."""
+    """One key of several identities, one identity of several keys."""
     borne = {key: dict(ids) for key, ids in forest.history.borne.items() if key in forest.held}
-    callers: dict[str, dict[str, Given]] = {}
     for one in forest.live.values():
         if one.bound and one.bound != one.holder:
             borne.setdefault(one.holder, {}).setdefault(one.bound, one.entry)
-        if one.entry.kind == "delegated" and one.signer:
-            callers.setdefault(one.signer, {}).setdefault(str(one.entry.body.get("caller", "")), one)
     keys: dict[str, list[str]] = {}
     for key, ids in borne.items():
         one = forest.held[key][0]
@@ -213,6 +219,17 @@ def _shared(forest: Forest) -> Iterator[Made]:
             entries = [entry for key in ones for entry in borne[key].values()]
             detail = f"{{}} holds delegations by {len(ones)} keys at once"
             yield partial(_finding, forest, forest.held[ones[0]][0], REUSE, detail, [name], entries)
+
+
+def _borrowed(forest: Forest) -> Iterator[Made]:
+    """One key by which several callers delegate."""
+    made: dict[tuple[str, str], Given] = {}
+    for one in forest.live.values():
+        if one.entry.kind == "delegated":
+            made.setdefault((one.signer, str(one.entry.body.get("caller", ""))), one)
+    callers: dict[str, dict[str, Given]] = {}
+    for (signer, caller), one in made.items():
+        callers.setdefault(signer, {})[caller] = one
     for by in callers.values():
         if len(by) > 1:
             one = next(iter(by.values()))

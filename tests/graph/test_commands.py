@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
 import networkx as nx
 import pytest
+from click.testing import CliRunner
 
+from chain.cli import main
 from tests.graph.conftest import Run
 
 CLERK, PAYMENTS = "spiffe://demo.example/clerk", "spiffe://demo.example/payments"
@@ -66,6 +70,43 @@ def test_the_cut_is_what_revoke_takes(run: Run, paid: str) -> None:
     assert [row["command"] for row in others] == [f"chain revoke --holder={CLERK}"]
     (hindered,) = rows(run, "cut", PAYMENTS, "--tool", "bank.pay", "--keep", CLERK, "bank.pay", "--at", paid, code=1)
     assert (hindered["do"], hindered["kept"]) == ("cannot", first["id"])
+
+
+def test_it_stops_when_it_is_made(kept: Path, run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    researcher = "spiffe://demo.example/researcher"
+
+    def copied() -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(kept, folder)
+        configuration = folder / "chain.toml"
+        configuration.write_text(configuration.read_text().replace(str(kept), str(folder)))
+
+    def ask(*words: str) -> list[dict[str, Any]]:
+        told = CliRunner().invoke(main, ["graph", *words, "--ledger", str(folder), "--json"])
+        found: list[dict[str, Any]] = json.loads(told.stdout)["rows"]
+        return found
+
+    def live() -> int:
+        told = CliRunner().invoke(main, ["graph", "export", "--live", "--ledger", str(folder), "--json"])
+        found: int = json.loads(told.stdout)["delegations"]
+        return found
+
+    copied()
+    stood = live()
+    before = ask("who-can", "web.search")
+    assert {row["agent"] for row in before} == {ORCHESTRATOR, researcher}
+    first, *others = ask("cut", researcher, "--tool", "web.search", "--keep", ORCHESTRATOR, "web.search")
+    assert [row["command"].partition("=")[0] for row in others] == [
+        "chain revoke --holder",
+        "chain revoke --signing-key",
+    ], "what the orchestrator itself has stays, whichever is made"
+    for row in (first, *others):
+        copied()
+        words = shlex.split(row["command"])[1:]
+        assert CliRunner().invoke(main, [*words, "--ledger", str(folder), "--reason", "look"]).exit_code == 0
+        assert {one["agent"] for one in ask("who-can", "web.search")} == {ORCHESTRATOR}
+        assert stood - live() == row["falls"]
 
 
 def test_review_and_chokepoints(run: Run) -> None:
