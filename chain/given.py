@@ -111,7 +111,7 @@ class Given:
         found = self.granted.get(tool)
         try:
             return None if found is None else msgspec.convert({"of": found}, _Rules).of
-        except msgspec.ValidationError:
+        except (msgspec.ValidationError, RecursionError):
             return None
 
     @property

@@ -92,10 +92,10 @@ def least(forest: Forest, stopped: Work, keep: Iterable[Work] = (), arguments: A
         for one in kept:
             for hop in one.chain:
                 barred.setdefault(hop.id, one)
-    groups: dict[str, list[Given]] = {}
+    groups: dict[int, list[Given]] = {}
     for one in found:
         if one.id not in barred:
-            groups.setdefault(_topmost(one, barred).id, []).append(one)
+            groups.setdefault(id(_topmost(one, barred)), []).append(one)
     blocked = tuple((one, barred[one.id]) for one in found if one.id in barred)
     words = () if blocked else tuple(sorted(_words(forest, found, barred), key=lambda word: len(word.falls)))
     return Cut(tuple(found), tuple(map(lowest, groups.values())), blocked, words)
@@ -113,18 +113,17 @@ def _topmost(one: Given, barred: dict[str, Given]) -> Given:
 
 
 def lowest(ones: Sequence[Given]) -> Given:
-    """Return the lowest delegation at or above all of these, which lie in one tree."""
-    found = ones[0]
+    """Return the lowest delegation at or above all of these, which lie in one tree.
+
+    Raises:
+        ValueError: they do not.
+    """
+    common = ones[0].chain
     for other in ones[1:]:
-        one = other
-        while one is not found:
-            if one.hop >= found.hop and one.above is not None:
-                one = one.above
-            elif found.above is not None:
-                found = found.above
-            else:
-                raise ValueError("the delegations lie in different trees")
-    return found
+        common = [hop for hop, theirs in zip(common, other.chain, strict=False) if hop is theirs]
+    if not common:
+        raise ValueError("the delegations lie in different trees")
+    return common[-1]
 
 
 def _words(forest: Forest, found: Sequence[Given], barred: dict[str, Given]) -> Iterator[Word]:
@@ -171,7 +170,7 @@ def rows(forest: Forest, cut: Cut) -> list[Row]:
     for one in cut.revoke:
         falls = sum(1 for _ in forest.below([one]))
         words = {"do": "revoke", "name": one.id, "stops": stops[id(one)], "falls": falls}
-        told.append(forest.row(one) | words | {"command": f"chain revoke {one.id}"})
+        told.append(forest.row(one) | words | {"command": f"chain revoke {shlex.quote(one.id)}"})
     for word in cut.words:
         option = {"key": "signing-key"}.get(word.kind, word.kind)
         words = {"do": "or", "name": word.name, "stops": len(cut.ways), "falls": len(word.falls)}

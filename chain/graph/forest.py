@@ -114,8 +114,9 @@ class Forest:
 
     def knows(self, agent: str) -> bool:
         """Tell whether anybody is or was called so: enrolled, or the holder of something."""
-        known = {*self.history.enrolled, *(name for one in self.history.given.values() for name in one.names)}
-        return any(self._is(name, agent) for name in known)
+        if agent in self.held or any(self._is(name, agent) for name in self.history.enrolled):
+            return True
+        return any(self._is(name, agent) for one in self.history.given.values() for name in one.names)
 
     def require(self, agent: str) -> None:
         """Return where somebody is called so.

@@ -39,7 +39,7 @@ def ways(forest: Forest, tool: str, arguments: Arguments | None = None) -> Itera
     if forest.history.suspension(("tool", tool), forest.now) is not None:
         return
     quarantine = any(entry.body.get("mode") == "quarantined" for entry in forest.history.suspended.values())
-    still = classed != "read" and quarantine
+    still = quarantine and classed in ("write", "act")
     if still and forest.history.suspension(("tool", tool), forest.now, "quarantined") is not None:
         return
     able: set[str] = set()
@@ -55,9 +55,14 @@ def ways(forest: Forest, tool: str, arguments: Arguments | None = None) -> Itera
 
 
 def class_of(forest: Forest, tool: str) -> str:
-    """Return a tool's class, as the latest decision about it says; empty where none does."""
-    entry = forest.history.tools.get(tool)
-    return "" if entry is None else str(entry.body["class"])
+    """Return a tool's class, as the latest decision about it says; empty where there is none under this policy.
+
+    A policy may bring a catalogue, and with it another class: whoever can call must not be missed for an old one.
+    """
+    entry, policies = forest.history.tools.get(tool), forest.history.policies
+    if entry is None or (policies and policies[-1].revision > entry.revision):
+        return ""
+    return str(entry.body["class"])
 
 
 def _permits(one: Given, tool: str, arguments: Arguments | None, classed: str) -> bool:
@@ -124,7 +129,7 @@ def _hindered(forest: Forest, one: Given, tool: str) -> list[str]:
     if class_of(forest, tool) != "read" and history.suspended:
         stopped = [history.stop(hop, now, "quarantined") for hop in one.chain]
         if any(stopped) or history.suspension(("tool", tool), now, "quarantined") is not None:
-            words.append("a quarantine lifted")
+            words.append("a quarantine lifted, unless it reads")
     return words
 
 

@@ -59,12 +59,13 @@ def review(forest: Forest, norms: Norms | None = None) -> Iterator[Made]:
     """
     norms, used = norms or Norms(), _uses(forest)
     broad: list[Made] = []
+    latest = forest.now - norms.idle
     long: list[Made] = []
     for one in forest.live.values():
         use = used.get(one.id)
-        idle = forest.now - one.iat >= norms.idle
-        if idle and (made := _unused(forest, one, use)) is not None:
-            yield made
+        idle = one.iat <= latest
+        if idle and (use is None or one.granted.keys() - use.tools.keys()):
+            yield partial(_unused, forest, one, use)
         if "budget" in one.limits or not all(one.granted.values()) or (use and len(one.granted) > len(use.tools)):
             broad += _broad(forest, one, use if idle else None, norms)
         if (made := _overlong(forest, one, use, norms)) is not None:
@@ -114,11 +115,11 @@ def _finding(
     return forest.row(one) | said
 
 
-def _unused(forest: Forest, one: Given, use: Use | None) -> Made | None:
+def _unused(forest: Forest, one: Given, use: Use | None) -> Row:
     if use is None:
-        return partial(_finding, forest, one, UNUSED, "no call was ever allowed under it: {}", one.granted)
+        return _finding(forest, one, UNUSED, "no call was ever allowed under it: {}", one.granted)
     never = one.granted.keys() - use.tools.keys()
-    return partial(_finding, forest, one, UNUSED, "never called: {}", never, use.tools.values()) if never else None
+    return _finding(forest, one, UNUSED, "never called: {}", never, use.tools.values())
 
 
 def _broad(forest: Forest, one: Given, use: Use | None, norms: Norms) -> list[Made]:
@@ -126,8 +127,9 @@ def _broad(forest: Forest, one: Given, use: Use | None, norms: Norms) -> list[Ma
     found: list[Made] = []
     if not all(one.granted.values()):
         before = () if one.above is None else one.above.ajar
-        ajar = [tool for tool in one.ajar if tool not in before and reach.class_of(forest, tool) != "read"]
-        known = [forest.history.tools[tool] for tool in ajar if tool in forest.history.tools]
+        tools = forest.history.tools
+        ajar = [tool for tool in one.ajar if tool not in before and not _reads(tools.get(tool))]
+        known = [tools[tool] for tool in ajar if tool in tools]
         detail = "any arguments of {}, not known to only read"
         found += [partial(_finding, forest, one, BROAD, detail, ajar, known)] if ajar else []
     if use is None:
@@ -138,6 +140,10 @@ def _broad(forest: Forest, one: Given, use: Use | None, norms: Norms) -> list[Ma
     if "budget" in one.limits and (detail := _unspent(forest, one, norms)):
         found.append(partial(_finding, forest, one, BROAD, detail, (), [use.last]))
     return found
+
+
+def _reads(decision: Entry | None) -> bool:
+    return decision is not None and decision.body["class"] == "read"
 
 
 def _unspent(forest: Forest, one: Given, norms: Norms) -> str:
@@ -152,13 +158,13 @@ def _unspent(forest: Forest, one: Given, norms: Norms) -> str:
 
 def _orphaned(forest: Forest) -> Iterator[Made]:
     history = forest.history
+    nobody = {
+        holder: why for holder in {one.holder for one in forest.live.values()} if (why := _nobody(forest, holder))
+    }
     for one in forest.live.values():
-        who = history.roster.principal(one.holder)
-        if who is None:
-            yield partial(_finding, forest, one, ORPHANED, "nobody enrolled its holder")
-        elif who.under is not None and not _stands(forest, who.under):
-            detail = "it works under {}, which nobody enrolled, or all that it holds was revoked"
-            yield partial(_finding, forest, one, ORPHANED, detail, [who.under], _known(forest, one.holder))
+        if one.holder in nobody:
+            detail, names = nobody[one.holder]
+            yield partial(_finding, forest, one, ORPHANED, detail, names, _known(forest, one.holder))
         if one.above is not None:
             continue
         owner = str(one.facts.get("owner", ""))
@@ -173,6 +179,16 @@ def _orphaned(forest: Forest) -> Iterator[Made]:
         if end is not None and end.reason == "suspended" and end.of != one.id:
             by = [entry for entry in history.suspended.values() if entry.revision == end.revision]
             yield partial(_finding, forest, one, ORPHANED, "the holder of what it was made from is suspended", (), by)
+
+
+def _nobody(forest: Forest, holder: str) -> tuple[str, list[str]] | None:
+    """Return why nobody stands behind a holder, with the names in it."""
+    who = forest.history.roster.principal(holder)
+    if who is None:
+        return "nobody enrolled its holder", []
+    if who.under is not None and not _stands(forest, who.under):
+        return "it works under {}, which nobody enrolled, or all that it holds was revoked", [who.under]
+    return None
 
 
 def _stands(forest: Forest, key: str) -> bool:

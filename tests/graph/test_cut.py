@@ -165,6 +165,9 @@ def test_a_name_in_a_command_is_quoted(book: Book) -> None:
     book.give("t2-0000", None, "k-joe", facts=facts)
     forest = Forest(History(book.entries), NOW)
     rows = cut.rows(forest, cut.least(forest, Work("k-tim", "bank.pay")))
+    book.give("$(evil)", None, "k-eve")
+    evil = Forest(History(book.entries), NOW)
+    assert cut.rows(evil, cut.least(evil, Work("k-eve", "bank.pay")))[0]["command"] == "chain revoke '$(evil)'"
     assert "chain revoke --task='x; rm -rf ~'" in [row["command"] for row in rows]
 
 

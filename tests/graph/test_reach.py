@@ -96,6 +96,17 @@ def test_a_class_that_is_not_granted_is_known_from_a_decision(book: Book) -> Non
     assert "r1-0000" in can(book, "bank.pay")
 
 
+def test_a_class_of_an_older_policy_is_not_relied_on(book: Book) -> None:
+    limits = {"classes": ["read"]}
+    rules = {"bank.pay": {"amount": {"constraint_type": "wildcard"}}}
+    book.give("e1-0000", "r1-0000", "k-eve", grant={"tools": rules, "limits": limits})
+    decide(book, "r1-0000")
+    book.write("suspended", 1, scope="agent", name="spiffe://a.test/bob", mode="quarantined", until=0, cause="")
+    assert {"e1-0000", "b1-0000"}.isdisjoint(can(book, "bank.pay"))
+    book.write("policy_activated", 2, digest="d", previous="", rules=[], caller="ops")
+    assert {"e1-0000", "b1-0000"} <= can(book, "bank.pay"), "it may be a read now"
+
+
 def test_a_budget_that_is_used_up(book: Book) -> None:
     budget = {"calls": 2, "amount": {"value": "20", "currency": "EUR", "argument": "amount"}}
     book.give("p1-0000", "r1-0000", "k-pete", grant=PAY_WITH({"budget": budget}))
@@ -158,6 +169,6 @@ def test_what_hinders_is_said_where_all_is_listed(book: Book) -> None:
     book.write("suspended", 1, scope="agent", name="k-bob", mode="quarantined", until=0, cause="")
     rows = reach.what_can(Forest(History(book.entries), NOW), "k-bob")
     assert {row["tool"]: row["needs"] for row in rows} == {
-        "bank.pay": ["a quarantine lifted"],
-        "mail.read": ["the tool's suspension lifted", "a quarantine lifted"],
+        "bank.pay": ["a quarantine lifted, unless it reads"],
+        "mail.read": ["the tool's suspension lifted", "a quarantine lifted, unless it reads"],
     }
