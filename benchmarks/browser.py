@@ -40,14 +40,18 @@ def program() -> str | None:
 
 
 class Browser:
-    """One browser, without a window and without a network."""
+    """One browser, without a window, and with no network but this machine."""
 
     def __init__(self, path: str, profile: str) -> None:
         ours, theirs = os.pipe(), os.pipe()
         words = [
             *(path, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"),
             *("--disable-background-networking", "--disable-dev-shm-usage", "--force-device-scale-factor=1"),
-            *("--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={profile}", "--remote-debugging-pipe"),
+            *(
+                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+                f"--user-data-dir={profile}",
+                "--remote-debugging-pipe",
+            ),
             "about:blank",
         ]
         # bash: descriptors above 9 are beyond a plain sh
@@ -131,9 +135,9 @@ class Page:
         """Ask something of this page."""
         return self._browser.send(method, self.session, **params)
 
-    def open(self, file: Path) -> None:
-        """Load a file and wait until it was loaded."""
-        self.ask("Page.navigate", url=file.as_uri())
+    def open(self, place: Path | str) -> None:
+        """Load a file, or an address on this machine, and wait until it was loaded."""
+        self.ask("Page.navigate", url=place if isinstance(place, str) else place.as_uri())
         self._browser.wait("Page.loadEventFired", self.session)
 
     def js(self, expression: str) -> Any:

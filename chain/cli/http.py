@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from chain.authority import Authority
 from chain.caller import Caller, Role
 from chain.errors import ConfigurationError
+from chain.graph import review
+from chain.graph.forest import Forest
+from chain.report import Origin, data, live_page, live_policy, reviewed
 from chain.service.beside import Beside, Porter
 from chain.service.safety import require_pair, split_address
 from chain.service.settings import ServeSettings
+from chain.window import Window
 
 _PUBLISHER = Caller(name="publisher", roles=frozenset({Role.AUDITOR}))
 """Who asks for the status list that strangers are shown."""
@@ -25,6 +30,7 @@ def beside(settings: ServeSettings, held: Authority) -> Callable[[Porter], Besid
         return None
     try:
         from chain.web.published import Publishing  # noqa: PLC0415 - an extra
+        from chain.web.screen import Screen  # noqa: PLC0415 - an extra
         from chain.web.server import WebServer  # noqa: PLC0415 - an extra
     except ImportError:
         raise ConfigurationError("`http_listen` needs the extra `web`: pip install 'chain-authz[web]'") from None
@@ -41,4 +47,21 @@ def beside(settings: ServeSettings, held: Authority) -> Callable[[Porter], Besid
         revision=lambda: held.revision,
     )
     where = split_address(settings.http_listen, "http_listen")
-    return lambda porter: WebServer(held, publishing, porter, where, pair)
+    screen = (
+        Screen(live_page(), f"{live_policy()}; frame-ancestors 'none'", _telling(settings)) if settings.ui else None
+    )
+    return lambda porter: WebServer(held, publishing, porter, where, pair, screen)
+
+
+def _telling(settings: ServeSettings) -> Callable[[Window, float], dict[str, Any]]:
+    """Return what tells the live page of a window of the record."""
+    target = settings.listen or settings.mtls_listen or "TARGET"
+
+    def telling(window: Window, now: float) -> dict[str, Any]:
+        origin = Origin(f"authority {settings.audience}", ("--server", target), live=True, made=now)
+        told = data(window, now, origin, gone=window.gone)
+        if window.gone.allowed:  # a review would find unused what was used before
+            return told
+        return reviewed(told, review.review(Forest(window, now)))
+
+    return telling

@@ -7,6 +7,7 @@ than a page can hold is refused, with what to ask instead.
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
@@ -17,6 +18,7 @@ from chain.given import Asked, Entry, Given
 from chain.history import History
 from chain.report.notable import REVIEWED, notable
 from chain.report.turn import Turns
+from chain.window import NOTHING, LetGo
 
 MAX_DELEGATIONS = 50_000
 """On one page: twice of what a browser was seen to handle with ease."""
@@ -73,7 +75,7 @@ class _Table:
         return place
 
 
-def data(history: History, now: float, origin: Origin, *, task: str | None = None) -> Json:
+def data(history: History, now: float, origin: Origin, *, task: str | None = None, gone: LetGo = NOTHING) -> Json:
     """Return what the page shows.
 
     Args:
@@ -81,6 +83,7 @@ def data(history: History, now: float, origin: Origin, *, task: str | None = Non
         now: seconds; as of which instant.
         origin: where it is from.
         task: only what belongs to it.
+        gone: what the history holds no longer.
 
     Raises:
         InvalidRequestError: more delegations than a page holds.
@@ -98,17 +101,17 @@ def data(history: History, now: float, origin: Origin, *, task: str | None = Non
     refused = [entry for entry in history.refused if task is None or entry.body.get("leaf") in places]
     allowed = [entry for entry in decided if entry.body["effect"] == "ALLOW"]
     left = {entry.revision for entry in allowed[:-MAX_ALLOWED]}
-    calls: dict[str, int] = {}
-    for entry in allowed:
-        leaf = entry.body.get("leaf", "")
-        calls[leaf] = calls.get(leaf, 0) + 1
+    calls = Counter(gone.allowed)
+    calls.update(str(entry.body.get("leaf", "")) for entry in allowed)
     return {
         "origin": {"named": origin.named, "options": shlex.join(origin.options), "live": origin.live},
         "made": int(origin.made * 1000),
         "at": int(now * 1000),
         "task": task,
         "revision": 0 if history.last is None else history.last.revision,
-        "unlisted": len(left),
+        "unlisted": len(left) + sum(gone.allowed.values()),
+        "others": gone.others,
+        "gone": gone.delegations,
         "unknown": history.unknown,
         "holders": holders.rows,
         "nodes": {
@@ -128,7 +131,9 @@ def data(history: History, now: float, origin: Origin, *, task: str | None = Non
         "policies": [_policy(entry) for entry in history.policies],
         "suspensions": [_suspension(entry) for entry in history.suspended.values() if _stands(entry, now)],
         "findings": [
-            row | {"node": places.get(row["id"], -1)} for row in notable(history, now) if _of(row, task, places)
+            row | {"node": places.get(row["id"], -1)}
+            for row in notable(history, now, gone.allowed)
+            if _of(row, task, places)
         ],
     }
 

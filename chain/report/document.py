@@ -22,6 +22,9 @@ SCRIPTS = ("base", "model", "filters", "tree", "overview", "panel", "lists", "pr
 
 STYLES = ("page", "graph", "print")
 
+LIVE = "live"
+"""What the page has beside, as script and as style, where a server feeds it; a file asks nobody."""
+
 _ESCAPED = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 _PLACE = re.compile(r"\[\[(\w+)\]\]")
 
@@ -39,23 +42,36 @@ def page(told: Mapping[str, Any], records: Sequence[bytes] = (), log: Mapping[st
         records: those that it shows, in their exact bytes.
         log: from `chain.report.proof`; None where nobody signed for them.
     """
-    fields = {
-        "policy": policy(),
-        "style": _joined(STYLES, "css"),
-        "script": _joined(SCRIPTS, "js"),
-        "data": embedded(told),
-        "log": embedded(log),
-        "records": b64encode(zlib.compress(b"\n".join(records), 6)).decode(),
-    }
-    parts = _PLACE.split(_text("page.html"))  # in one pass: a stranger may be named like a place
-    parts[1::2] = [fields[name] for name in parts[1::2]]
-    return "".join(parts)
+    held = b64encode(zlib.compress(b"\n".join(records), 6)).decode()
+    return _filled(SCRIPTS, STYLES, policy=policy(), data=embedded(told), log=embedded(log), records=held)
+
+
+def live_page() -> str:
+    """Return the same page without any fact: it asks the server that it came from."""
+    scripts, styles = (*SCRIPTS, LIVE), (*STYLES, LIVE)
+    return _filled(scripts, styles, policy=live_policy(), data="null", log="null", records="")
 
 
 def policy() -> str:
     """Return the page's Content-Security-Policy: nothing is loaded, and nothing runs but what is in this folder."""
-    script, style = _digest(_joined(SCRIPTS, "js")), _digest(_joined(STYLES, "css"))
+    return _policy(SCRIPTS, STYLES)
+
+
+def live_policy() -> str:
+    """Return that of the live page, which may ask its own server and nobody else."""
+    return f"{_policy((*SCRIPTS, LIVE), (*STYLES, LIVE))}; connect-src 'self'"
+
+
+def _policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
+    script, style = _digest(_joined(scripts, "js")), _digest(_joined(styles, "css"))
     return f"default-src 'none'; script-src {script}; style-src {style}; base-uri 'none'; form-action 'none'"
+
+
+def _filled(scripts: Sequence[str], styles: Sequence[str], **fields: str) -> str:
+    fields |= {"style": _joined(styles, "css"), "script": _joined(scripts, "js")}
+    parts = _PLACE.split(_text("page.html"))  # in one pass: a stranger may be named like a place
+    parts[1::2] = [fields[name] for name in parts[1::2]]
+    return "".join(parts)
 
 
 @cache

@@ -65,12 +65,15 @@ function instantOf(id) {
 }
 
 function options(id, names) {
-  byId(id).append(...[...new Set(names)].filter(Boolean).sort().slice(0, 1000).map((name) => el("option", { value: name })));
+  byId(id).replaceChildren(...[...new Set(names)].filter(Boolean).sort().slice(0, 1000).map((name) => el("option", { value: name })));
+}
+
+function nameFilters() {
+  options("agents", DATA.holders.map((one) => one.name));
+  options("tasks", nodes.map((one) => one.task));
 }
 
 function buildFilters() {
-  options("agents", DATA.holders.map((one) => one.name));
-  options("tasks", nodes.map((one) => one.task));
   for (const name of STATUSES) {
     const box = el("input", { type: "checkbox", checked: true, value: name, onchange: () => {
       if (box.checked) state.statuses.add(name); else state.statuses.delete(name);
@@ -112,7 +115,7 @@ function setMoment(place) {
   state.at = moments[place];
   byId("moment").value = place;
   const last = place === moments.length - 1;
-  byId("instant").textContent = `${last ? "as of the report" : "as of"} ${when(state.at)}`;
+  byId("instant").textContent = `${last ? (EMBEDDED ? "as of the report" : "as of now,") : "as of"} ${when(state.at)}`;
   byId("moment").setAttribute("aria-valuetext", when(state.at));
   update();
 }
@@ -120,7 +123,6 @@ function setMoment(place) {
 function buildReplay() {
   const slider = byId("moment");
   const stop = () => { clearInterval(playing); playing = 0; byId("play").textContent = "▶"; };
-  slider.max = moments.length - 1;
   slider.addEventListener("input", () => { stop(); setMoment(Number(slider.value)); });
   byId("play").addEventListener("click", () => {
     if (playing) { stop(); return; }

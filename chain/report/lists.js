@@ -57,7 +57,7 @@ function drawCalls(view) {
   const pick = el("select", { id: "effect", onchange: () => { state.effect = pick.value; state.page = {}; drawView(); byId("effect").focus(); } },
     EFFECTS.map(([value, text]) => el("option", { value, selected: value === state.effect }, text)));
   view.append(el("label", { class: "inline" }, "Outcome ", pick),
-    ...table("calls", `${count(list.length, "call and change asked for", "calls and changes asked for")}${DATA.unlisted ? `; ${DATA.unlisted.toLocaleString("en")} earlier allowed calls are counted at their delegations and not listed` : ""}`, [
+    ...table("calls", `${count(list.length, "call and change asked for", "calls and changes asked for")}${DATA.unlisted ? `; ${DATA.unlisted.toLocaleString("en")} earlier allowed calls are counted at their delegations and not listed` : ""}${DATA.others ? `; ${count(DATA.others, "earlier one")} that ${DATA.others === 1 ? "was" : "were"} not allowed ${DATA.others === 1 ? "is" : "are"} counted and not listed` : ""}`, [
       ["Record", (one) => one.record, (one) => toRecord(one.record)], ["Time", (one) => one.time, (one) => time(one.time)],
       ["Who", (one) => one.holder, (one) => (one.node < 0 ? cut(one.holder ? called(one.holder) : "no authentic chain", 30) : toNode(nodes[one.node], short(called(one.holder), 30)))],
       ["Asked", (one) => one.what, (one) => cut(one.what, 30)], ["Outcome", (one) => one.effect, outcome],

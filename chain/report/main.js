@@ -25,7 +25,7 @@ function drawSummary() {
   byId("summary").replaceChildren(
     card("proof", "Is it intact?", "", "", () => go("proof")),
     card("live", state.at === DATA.at && Math.abs(DATA.at - DATA.made) < 5000 ? "Stands now" : "Stands then", count(now.live, "delegation"), ["suspended", "revoked", "expired"].map((name) => `${now[name].toLocaleString("en")} ${name}`).join(" · "), () => { state.statuses = new Set(["live"]); for (const box of byId("statuses").querySelectorAll("input")) box.checked = box.value === "live"; go("graph"); }),
-    card("refused", "Refused", count(bad.length, "ask"), top ? `most often ${top[0]} (${top[1].toLocaleString("en")})` : "nothing was refused", () => { state.effect = "refused"; go("calls"); }),
+    card("refused", "Refused", count(bad.length + (DATA.others || 0), "ask"), top ? `most often ${top[0]} (${top[1].toLocaleString("en")})` : "nothing was refused", () => { state.effect = "refused"; go("calls"); }),
     card("approved", "Put before people", count(asked.length, "request"), people.size ? `${given} approved, by ${short([...people].join(" and "), 40)}` : `${given} approved`, () => go("approvals")),
     card("findings", "Worth a look", count(DATA.findings.length, "finding"), [...new Set(DATA.findings.map((one) => one.kind))].slice(0, 3).join(", ") || "nothing stands out", () => go("findings")));
   drawProofState();
@@ -39,6 +39,7 @@ function drawGraph(view) {
   view.append(el("div", { class: "bar" },
     el("span", { class: "muted" }, hits.size === nodes.length ? count(nodes.length, "delegation") : `${hits.size.toLocaleString("en")} of ${count(nodes.length, "delegation")}${shown.size > hits.size && fits ? `, and ${shown.size - hits.size} above them` : ""}`),
     state.scope ? el("button", { type: "button", class: "chip", onclick: () => { state.scope = null; update(); } }, `lineage of ${short(state.scope.name, 30)} ✕`) : null,
+    DATA.gone ? el("span", { class: "muted" }, `${count(DATA.gone, "delegation")} that ${DATA.gone === 1 ? "was" : "were"} over before ${DATA.gone === 1 ? "is" : "are"} not shown.`) : null,
     fits ? null : el("span", { class: "muted" }, "Each mark is one. Choose one and then “Only its lineage”, or filter, to read them."),
     el("span", { class: "spring" }),
     el("button", { type: "button", class: "small", "aria-label": "Smaller", onclick: () => zoom(0.8) }, "−"),
@@ -101,18 +102,27 @@ function buildTheme() {
   const set = (on) => {
     document.documentElement.dataset.theme = on ? "dark" : "light";
     button.setAttribute("aria-pressed", on ? "true" : "false");
-    if (state.tab === "graph") drawView();
+    if (DATA && state.tab === "graph") drawView();
   };
   set(dark.matches);
   dark.addEventListener("change", () => set(dark.matches));
   button.addEventListener("click", () => set(document.documentElement.dataset.theme !== "dark"));
 }
 
-function start() {
+// What is said of the whole: where it is from, and as of when.
+function title() {
   const first = moments[0];
-  document.title = clean(`Chain report · ${DATA.origin.named} · ${when(DATA.at)}`);
+  document.title = clean(`Chain ${EMBEDDED ? "report" : "live"} · ${DATA.origin.named} · ${when(DATA.at)}`);
   byId("what").textContent = clean(`${DATA.origin.named}${DATA.task === null ? "" : `, task ${DATA.task}`} · ${count(DATA.revision, "record")} from ${when(first)} · as of ${when(DATA.at)}`);
-  byId("foot").textContent = clean(`Made ${when(DATA.made)} by chain report. This file loads nothing and sends nothing.${Object.keys(DATA.unknown).length ? ` Records of kinds that are not known here: ${Object.keys(DATA.unknown).join(", ")}.` : ""}`);
+  const made = EMBEDDED ? `Made ${when(DATA.made)} by chain report. This file loads nothing and sends nothing.` : "This page asks its own server alone, and changes nothing there.";
+  byId("foot").textContent = clean(`${made}${Object.keys(DATA.unknown).length ? ` Records of kinds that are not known here: ${Object.keys(DATA.unknown).join(", ")}.` : ""}`);
+  byId("moment").max = moments.length - 1;
+  nameFilters();
+}
+
+function start(data) {
+  load(data);
+  title();
   byId("main").after(el("dialog", { id: "record", "aria-labelledby": "record-title" }));
   buildFilters();
   buildReplay();
@@ -125,7 +135,6 @@ function start() {
     go(TABS[(at + step + TABS.length) % TABS.length][0]);
   });
   byId("moment").value = moments.length - 1;
-  buildTheme();
   setMoment(moments.length - 1);
   // Paper is white: what is drawn in colours of the dark is drawn anew for it.
   const look = document.documentElement.dataset;
@@ -138,4 +147,5 @@ function start() {
   requestAnimationFrame(() => setTimeout(() => { performance.mark("drawn"); runProof(); }, 0));
 }
 
-start();
+buildTheme();
+if (EMBEDDED) start(EMBEDDED);

@@ -1,7 +1,8 @@
 // The record, as objects. The law of this part: it joins what it was told and works nothing out a second time.
 
-const DATA = JSON.parse(byId("data").textContent);
+const EMBEDDED = JSON.parse(byId("data").textContent); // null where a server tells
 const LOG = JSON.parse(byId("log").textContent);
+let DATA, nodes, events, roots, order, moments;
 
 function rows(table) {
   return table.rows.map((row, index) => {
@@ -11,29 +12,34 @@ function rows(table) {
   });
 }
 
-const nodes = rows(DATA.nodes);
-const events = rows(DATA.events);
-const roots = [];
-for (const node of nodes) {
-  node.below = [];
-  node.events = [];
-  node.who = DATA.holders[node.holder];
-  node.name = called(node.who.name);
-  node.gives = DATA.grants[node.grant];
-  node.lost = DATA.losses[node.narrowed];
-  node.above = node.parent < 0 ? null : nodes[node.parent];
-  if (node.above) node.above.below.push(node);
-  else roots.push(node);
+function joinNodes() {
+  nodes = rows(DATA.nodes);
+  roots = [];
+  for (const node of nodes) {
+    node.below = [];
+    node.events = [];
+    node.who = DATA.holders[node.holder];
+    node.name = called(node.who.name);
+    node.gives = DATA.grants[node.grant];
+    node.lost = DATA.losses[node.narrowed];
+    node.above = node.parent < 0 ? null : nodes[node.parent];
+    if (node.above) node.above.below.push(node);
+    else roots.push(node);
+  }
 }
-for (const event of events) {
-  event.refused = event.effect === "DENY" || event.effect === "REFUSED";
-  event.waits = event.effect === "APPROVAL_REQUIRED";
-  if (event.node >= 0) nodes[event.node].events.push(event);
+
+function joinEvents() {
+  events = rows(DATA.events);
+  for (const event of events) {
+    event.refused = event.effect === "DENY" || event.effect === "REFUSED";
+    event.waits = event.effect === "APPROVAL_REQUIRED";
+    if (event.node >= 0) nodes[event.node].events.push(event);
+  }
 }
 
 // Depth first, so that what belongs together stands together.
-const order = [];
-{
+function arrange() {
+  order = [];
   const stack = roots.slice().reverse();
   while (stack.length) {
     const node = stack.pop();
@@ -47,8 +53,29 @@ const order = [];
   }
 }
 
+// Every instant at which something changed, up to the report's own.
+function instants() {
+  const found = new Set([DATA.at]);
+  for (const node of nodes) for (const one of node.turns) found.add(one[0]);
+  for (const event of events) found.add(event.time);
+  for (const asked of DATA.approvals) for (const word of [asked, ...asked.words, ...asked.uses]) found.add(word.time);
+  return [...found].filter((time) => time <= DATA.at).sort((a, b) => a - b);
+}
+
+// Takes the place of what was told before; what was chosen stays chosen.
+function load(data) {
+  DATA = data;
+  joinNodes();
+  joinEvents();
+  arrange();
+  moments = instants();
+  found = null;
+  const again = new Map(nodes.map((node) => [node.id, node]));
+  for (const name of ["selected", "from", "scope"]) state[name] = (state[name] && again.get(state[name].id)) || null;
+}
+
 const state = {
-  at: DATA.at, selected: null, from: null, scope: null, tab: "graph",
+  at: 0, selected: null, from: null, scope: null, tab: "graph",
   query: "", agent: "", task: "", since: NaN, until: NaN, statuses: new Set(STATUSES), effect: "", page: {}, sort: {},
 };
 
@@ -94,14 +121,5 @@ function route(from, to) {
   while (shared < up.length && up[shared] === down[shared]) shared += 1;
   return [...up.slice(shared - 1).reverse(), ...down.slice(shared)];
 }
-
-// Every instant at which something changed, up to the report's own.
-const moments = (() => {
-  const found = new Set([DATA.at]);
-  for (const node of nodes) for (const one of node.turns) found.add(one[0]);
-  for (const event of events) found.add(event.time);
-  for (const asked of DATA.approvals) for (const word of [asked, ...asked.words, ...asked.uses]) found.add(word.time);
-  return [...found].filter((time) => time <= DATA.at).sort((a, b) => a - b);
-})();
 
 const seen = (list) => (state.at >= DATA.at ? list : list.filter((one) => one.time <= state.at));

@@ -5,7 +5,8 @@ The law of this file: pure, and each finding is a fact with its record; whether 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 from chain.auditor import Row
@@ -22,12 +23,13 @@ REVIEWED = frozenset({"nobody's", "unused"})
 _ENDED = frozenset({Reason.REVOKED.value, Reason.EXPIRED.value, Reason.SUSPENDED.value})
 
 
-def notable(history: History, now: float) -> list[Row]:
+def notable(history: History, now: float, used: Iterable[str] = ()) -> list[Row]:
     """Return the findings, those of people and emergencies first.
 
     Args:
         history: the ledger.
         now: seconds; at which instant.
+        used: ids of delegations under which calls were allowed that the history holds no longer.
     """
     denied = (entry for entry in history.decided if entry.body["effect"] == "DENY")
     refusals = sorted([*denied, *history.refused], key=lambda entry: entry.revision)
@@ -38,7 +40,7 @@ def notable(history: History, now: float) -> list[Row]:
         *_often(history, refusals),
         *_after_the_end(history, refusals),
         *_strangers(history, live),
-        *_unused(history, live),
+        *_unused(history, live, used),
     ]
 
 
@@ -94,10 +96,11 @@ def _strangers(history: History, live: list[Given]) -> Iterator[Row]:
             yield _row("nobody's", text, one.entry, one.id)
 
 
-def _unused(history: History, live: list[Given]) -> Iterator[Row]:
+def _unused(history: History, live: list[Given], leaves: Iterable[str]) -> Iterator[Row]:
     used = set[str]()
-    for entry in history.decided:
-        one = history.given.get(entry.body.get("leaf", "")) if entry.body["effect"] == "ALLOW" else None
+    allowed = (str(entry.body.get("leaf", "")) for entry in history.decided if entry.body["effect"] == "ALLOW")
+    for leaf in chain(leaves, allowed):
+        one = history.given.get(leaf)
         while one is not None and one.id not in used:
             used.add(one.id)
             one = one.above

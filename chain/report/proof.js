@@ -3,7 +3,7 @@
 
 const TILE = 256;
 const ATONCE = 512;
-const proof = { records: null, state: LOG ? "waiting" : "none", text: "", flaws: [], checked: 0 };
+const proof = { records: null, state: LOG ? "waiting" : EMBEDDED ? "none" : "asked", text: "", flaws: [], checked: 0 };
 
 const bytesOf = (text) => Uint8Array.from(atob(text), (one) => one.charCodeAt(0));
 const hex = (bytes) => [...bytes].map((one) => one.toString(16).padStart(2, "0")).join("");
@@ -63,12 +63,12 @@ async function leavesOf(held, size) {
   return leaves;
 }
 
-function checkpoint() {
-  const at = LOG.note.lastIndexOf("\n\n");
-  const text = LOG.note.slice(0, at + 1);
+function checkpoint({ note, key }) {
+  const at = note.lastIndexOf("\n\n");
+  const text = note.slice(0, at + 1);
   const [origin, size, root] = text.split("\n");
-  const [, name, id, material] = /^(\S+?)\+([0-9a-f]{8})\+(\S+)$/.exec(LOG.key);
-  const lines = LOG.note.slice(at + 2).split("\n").map((line) => /^— (\S+) (\S+)$/.exec(line)).filter(Boolean);
+  const [, name, id, material] = /^(\S+?)\+([0-9a-f]{8})\+(\S+)$/.exec(key);
+  const lines = note.slice(at + 2).split("\n").map((line) => /^— (\S+) (\S+)$/.exec(line)).filter(Boolean);
   return { text, origin, size: Number(size), root: bytesOf(root), name, id, material: bytesOf(material),
     signatures: lines.map(([, who, value]) => ({ who, value: bytesOf(value) })) };
 }
@@ -126,7 +126,7 @@ function leftOut(held) {
 }
 
 async function verify() {
-  const point = checkpoint();
+  const point = checkpoint(LOG);
   proof.point = point;
   proof.signed = await signed(point);
   const held = await records();
@@ -165,7 +165,7 @@ async function runProof() {
 }
 
 const PROVEN = {
-  none: ["Not checked", "no checkpoint in this report"], waiting: ["Checking…", ""], running: ["Checking…", ""],
+  none: ["Not checked", "no checkpoint in this report"], asked: ["One by one", "open a record: this browser checks it"], waiting: ["Checking…", ""], running: ["Checking…", ""],
   intact: ["Intact", "checked by this browser"], unsigned: ["Whole", "this browser cannot check the signature"],
   broken: ["NOT intact", "see what was found"], failed: ["Not checked", "the check could not be made"],
 };
@@ -183,6 +183,7 @@ function drawProofState() {
 function verdict() {
   switch (proof.state) {
     case "none": return "This report carries no checkpoint, so nothing in it is proven. Make it from an export, or from an authority that signs checkpoints.";
+    case "asked": return "Each record is asked for when it is opened, with its proof where the authority signs checkpoints, and this browser checks it. The file that `chain report` writes proves all of them at once.";
     case "intact": return `Every one of the ${count(proof.held, "record")} that this page holds stands in the log that was signed, and the page agrees with each.`;
     case "unsigned": return `The ${count(proof.held, "record")} that this page holds give the root of the checkpoint. This browser cannot check an Ed25519 signature: let \`chain audit verify\` do it.`;
     case "broken": return "What this page holds is not what was signed:";
@@ -205,14 +206,19 @@ function drawProof(view) {
     el("h3", {}, "Policies"), DATA.policies.length ? el("ul", {}, seen(DATA.policies).map((one) => el("li", {}, `${when(one.time)}: ${one.digest} with ${count(one.rules.length, "rule")} · `, toRecord(one.record)))) : el("p", { class: "muted" }, "No policy came into force in this record."));
 }
 
+async function heldRecord(number) {
+  const line = (await records()).get(number);
+  const covered = proof.point && number <= proof.point.size && ["intact", "unsigned"].includes(proof.state);
+  return { line, said: line ? (covered ? "Stands in the log that was signed: verified by this browser." : "Not proven here: see Proof.") : "This page does not hold it." };
+}
+
+let recordOf = heldRecord; // where a server tells, it is asked
+
 // One record, as it stands in the ledger.
 async function showRecord(number) {
   const box = byId("record");
-  const held = await records();
-  const line = held.get(number);
-  const covered = proof.point && number <= proof.point.size && ["intact", "unsigned"].includes(proof.state);
-  box.replaceChildren(el("h2", { tabindex: -1, id: "record-title" }, `Record ${number}`),
-    el("p", { class: "muted" }, line ? (covered ? "Stands in the log that was signed: verified by this browser." : "Not proven here: see Proof.") : "This page does not hold it."),
+  const { line, said } = await recordOf(number);
+  box.replaceChildren(el("h2", { tabindex: -1, id: "record-title" }, `Record ${number}`), el("p", { class: "muted" }, said),
     el("pre", {}, line ? JSON.stringify(JSON.parse(line), null, 2) : ""), el("button", { type: "button", onclick: () => box.close() }, "Close"));
-  box.showModal();
+  if (!box.open) box.showModal();
 }

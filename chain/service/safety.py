@@ -82,6 +82,8 @@ def _listening(settings: ServeSettings) -> Iterator[str]:
     yield from _people(settings)
     if settings.http_listen:
         yield from _address(settings, settings.http_listen, "http_listen")
+    elif settings.ui:
+        yield "`ui` is served at `http_listen`, and that names no address"
     if not settings.listen:
         if not settings.mtls_listen and not any(caller.socket for caller in settings.callers):
             yield "nothing to listen on: no address, and no caller has a socket"

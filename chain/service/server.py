@@ -162,8 +162,7 @@ class ChainServer:
         self._ending = asyncio.Event()
         self._rounds: asyncio.Task[None] | None = None
         self._prefix, self._numbers = os.urandom(6).hex(), count(1)
-        identify, unsettled = self._bearers().identify, self._bounds.unsettled
-        porter = Porter(identify, room, self._health, self._log, clock, self._new_id, unsettled)
+        porter = Porter(self._bearers().identify, self._bounds, self._health, self._log, clock, self._new_id)
         self._beside = None if beside is None else beside(porter)
         self.http_address = ""
 

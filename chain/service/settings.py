@@ -71,6 +71,7 @@ class ServeSettings(BaseSettings):
     tls_key: Path | None = Field(None, description="PEM file, private key; readable by its owner only")
     mtls_listen: str = Field("", description="host:port for workloads that show an X.509-SVID; empty: none")
     http_listen: str = Field("", description="host:port of what is published over HTTP; empty: none; extra `web`")
+    ui: bool = Field(default=False, description="show the record at /ui of `http_listen`, as a page that stays live")
     identity: IdentitySettings | None = Field(None, description="the server's own SVID, and whom it knows")
     sockets: Path | None = Field(None, description="directory of the callers' own sockets; made with mode 0700")
     ledger: Literal["memory"] | Path = Field(description="directory of the ledger, or `memory` to keep nothing")

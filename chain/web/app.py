@@ -20,6 +20,7 @@ from chain.web.guard import Doorman, Endpoint, Guard, Page
 from chain.web.metrics import ASKS, METRICS, Metrics
 from chain.web.published import Listing, Publishing
 from chain.web.reply import reply
+from chain.web.screen import DATA, EVENTS, OVERSEES, PAGE, PROVES, RECORD, Live
 from chain.web.tokens import Tokens
 
 
@@ -39,8 +40,10 @@ class Row(NamedTuple):
     endpoint: Endpoint
 
 
-def table(publishing: Publishing, tokens: Tokens, metrics: Metrics, doorman: Doorman) -> list[Row]:
-    """Return the routes.
+def table(
+    publishing: Publishing, tokens: Tokens, metrics: Metrics, doorman: Doorman, live: Live | None = None
+) -> list[Row]:
+    """Return the routes; without a live page there is none.
 
     Raises:
         ConfigurationError: two of them lie at one path.
@@ -72,6 +75,13 @@ def table(publishing: Publishing, tokens: Tokens, metrics: Metrics, doorman: Doo
     ):
         rows.append(Row(path, "POST", asks, guard.asked(f"POST {path}", asks, work)))
     rows.append(Row(METRICS, "GET", ASKS, guard.read(f"GET {METRICS}", ASKS, metrics.answer)))
+    if live is not None:
+        rows += [
+            Row(PAGE, "GET", "", guard.open(f"GET {PAGE}", live.page)),
+            Row(DATA, "GET", OVERSEES, guard.read(f"GET {DATA}", OVERSEES, live.data)),
+            Row(RECORD, "GET", PROVES, guard.read(f"GET {RECORD}", PROVES, live.record)),
+            Row(EVENTS, "GET", OVERSEES, guard.stay(f"GET {EVENTS}", OVERSEES, live.events.stay)),
+        ]
     taken = [row.path for row in rows]
     twice = sorted({path for path in taken if taken.count(path) > 1})
     if twice:

@@ -2,7 +2,8 @@
 
 The law of this file: nobody holds a connection by doing nothing. A request's head, its body and the taking of its
 answer have `PATIENCE` seconds together; and where all places are taken, the newest client has the place of the one
-that has been silent longest, unless everybody is being answered.
+that has been silent longest, unless everybody is being answered. An answer that stays is let by whoever gives it, and
+cut by it too.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 PATIENCE = 30.0
 """Seconds from a connection, or from the answer before, until a request has been answered."""
+
+STATE = "connection"
+"""Where a request's scope (ASGI's `state`) names its connection."""
 
 MAX_CONNECTIONS = 256
 """At once: far below the files that a process may open, of which gRPC needs the most."""
@@ -27,6 +31,7 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as the base does
         """Take a place, or the place of who has been silent longest."""
         super().connection_made(transport)
+        self.app_state = {STATE: self}
         self._wait()
         if len(self.connections) > MAX_CONNECTIONS:
             self._make_room()
@@ -41,6 +46,15 @@ class Connection(H11Protocol):
         """Wait for the next request, and for the client to have taken this answer."""
         self._wait()
         super().on_response_complete()
+
+    def stay(self) -> None:
+        """Give an answer that has no end; who gives it sees to it that the client takes it."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+
+    def cut(self) -> None:
+        """End the connection at once, whatever the client has not taken yet."""
+        self.transport.abort()
 
     def _wait(self) -> None:
         if self._deadline is not None:

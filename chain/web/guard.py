@@ -15,6 +15,7 @@ from typing import Protocol, TypeAlias
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from chain.caller import Caller
 from chain.errors import ChainError, InvalidRequestError, UnauthenticatedError
@@ -33,8 +34,34 @@ Reading: TypeAlias = Callable[[Caller, Request], Awaitable[Response]]
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
+class Visitor(Protocol):
+    """Somebody who is known, as long as the credential lasts."""
+
+    @property
+    def caller(self) -> Caller:
+        """What it may do."""
+        ...
+
+    async def wait(self, event: Callable[[], Awaitable[object]]) -> None:
+        """Wait for something, as long as the credential and the server last.
+
+        Raises:
+            UnauthenticatedError: the credential ended.
+            UnreachableError: the server stops.
+        """
+        ...
+
+
+Stay: TypeAlias = Callable[[Visitor, Request, Send], Awaitable[None]]
+
+
 class Doorman(Protocol):
     """Knows who is calling, and whether there is room."""
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """Gives seconds since the epoch."""
+        ...
 
     @property
     def serving(self) -> bool:
@@ -45,7 +72,7 @@ class Doorman(Protocol):
         """Return a name for a call."""
         ...
 
-    async def identify(self, authorization: str | None) -> Caller:
+    async def identify(self, authorization: str | None) -> Visitor:
         """Return whom an `Authorization` header speaks for.
 
         Raises:
@@ -53,8 +80,8 @@ class Doorman(Protocol):
         """
         ...
 
-    def place(self, caller: str, method: str) -> AbstractContextManager[None]:
-        """Hold a place while a call of that RPC's kind is under way.
+    def place(self, caller: str, method: str, *, stays: bool = False) -> AbstractContextManager[None]:
+        """Hold a place while a call of that RPC's kind is under way; one that stays is a stream.
 
         Raises:
             ResourceExhaustedError: there is none.
@@ -97,7 +124,7 @@ class Guard:
         return answer
 
     def asked(self, name: str, method: str, work: Form) -> Endpoint:
-        """Return the endpoint of what only a caller may ask whose role may call an RPC.
+        """Return the endpoint of a form that only a caller may send whose role may call an RPC.
 
         Args:
             name: of the endpoint, for the log.
@@ -118,25 +145,61 @@ class Guard:
             shown, who, refused = request.headers.getlist("authorization"), "", ""
             try:
                 _require_framed(request)
-                caller = await self._identify(shown)
+                caller = (await self._identify(shown)).caller
                 who = caller.name
                 caller.require(method)
                 with self._doorman.place(who, method):
                     response = await work(caller, request)
             except ChainError as error:
                 response = refuse(error, shown=bool(shown))
-                if isinstance(error, UnauthenticatedError):
-                    refused = error.detail
+                refused = _unknown(error)
             except Exception as error:  # noqa: BLE001 - the last resort: its text must not reach the client
                 response = self._failed(name, request_id, error)
             response.headers[REQUEST_ID] = request_id
-            micros = (perf_counter_ns() - began) // 1000
-            self._doorman.note(name, request_id, who, str(response.status_code), micros, refused)
+            self._note(name, request_id, who, response.status_code, began, refused)
             return response
 
         return answer
 
-    async def _identify(self, shown: list[str]) -> Caller:
+    def stay(self, name: str, method: str, work: Stay) -> Endpoint:
+        """Return the endpoint of an answer that has no end, for a caller whose role may call an RPC.
+
+        Args:
+            name: of the endpoint, for the log.
+            method: the RPC; `chain.caller.ALLOWED` says who.
+            work: answers, and raises only before it has begun to.
+        """
+
+        async def run(request: Request, send: Send) -> None:
+            began, request_id = perf_counter_ns(), self._doorman.new_id()
+            shown, who, refused = request.headers.getlist("authorization"), "", ""
+            response: Response | None = None
+            try:
+                _require_framed(request)
+                visitor = await self._identify(shown)
+                who = visitor.caller.name
+                visitor.caller.require(method)
+                with self._doorman.place(who, method, stays=True):
+                    await work(visitor, request, send)
+            except ChainError as error:
+                response, refused = refuse(error, shown=bool(shown)), _unknown(error)
+            except Exception as error:  # noqa: BLE001 - the last resort: its text must not reach the client
+                response = self._failed(name, request_id, error)
+            finally:
+                self._note(name, request_id, who, 200 if response is None else response.status_code, began, refused)
+            if response is not None:
+                response.headers[REQUEST_ID] = request_id
+                await response(request.scope, request.receive, send)
+
+        async def answer(request: Request) -> Response:
+            return _Staying(run, request)
+
+        return answer
+
+    def _note(self, name: str, request_id: str, who: str, status: int, began: int, refused: str) -> None:
+        self._doorman.note(name, request_id, who, str(status), (perf_counter_ns() - began) // 1000, refused)
+
+    async def _identify(self, shown: list[str]) -> Visitor:
         if len(shown) > 1:
             raise UnauthenticatedError("two credentials: only one may speak for a caller")
         if not shown:
@@ -160,3 +223,19 @@ def _require_framed(request: Request) -> None:
     """
     if "transfer-encoding" in request.headers and "content-length" in request.headers:
         raise InvalidRequestError("a length and a transfer coding: only one may say where the request ends")
+
+
+def _unknown(error: ChainError) -> str:
+    """Return why a caller is not known, for the log; nothing of another error."""
+    return error.detail if isinstance(error, UnauthenticatedError) else ""
+
+
+class _Staying(Response):
+    """An answer that is given as long as it lasts."""
+
+    def __init__(self, run: Callable[[Request, Send], Awaitable[None]], request: Request) -> None:
+        super().__init__()
+        self._run, self._request = run, request
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        await self._run(self._request, send)

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from chain.errors import (
     ChainError,
+    CursorError,
     ForbiddenError,
     InvalidRequestError,
     KeyRingError,
@@ -69,6 +70,7 @@ ANSWERS: tuple[tuple[type[ChainError], Answer], ...] = (
     (UnauthenticatedError, Answer(401, "invalid_token", {"WWW-Authenticate": 'Bearer error="invalid_token"'})),
     (ForbiddenError, Answer(403, "insufficient_scope", {"WWW-Authenticate": 'Bearer error="insufficient_scope"'})),
     (NotFoundError, Answer(404, "")),
+    (CursorError, Answer(409, "cursor_invalid")),
     (ResourceExhaustedError, Answer(429, "temporarily_unavailable", {"Retry-After": "1"})),
     (KeyRingError, Answer(503, "temporarily_unavailable", {"Retry-After": "5"})),
     (StoreError, Answer(503, "temporarily_unavailable", {"Retry-After": "5"})),
@@ -90,6 +92,11 @@ def reply(
     return Response(body, status, {**STRICT, "Cache-Control": cache, **kind, **(headers or {})})
 
 
+def answer_of(error: ChainError) -> Answer:
+    """Return how an error is answered."""
+    return next(answer for kind, answer in ANSWERS if isinstance(error, kind))
+
+
 def refuse(error: ChainError, *, shown: bool = True) -> Response:
     """Return the answer of an error, after which the connection ends: what else was sent on it is not read.
 
@@ -97,11 +104,11 @@ def refuse(error: ChainError, *, shown: bool = True) -> Response:
         error: why.
         shown: whether a credential was shown at all.
     """
-    answer = next(answer for kind, answer in ANSWERS if isinstance(error, kind))
+    answer = answer_of(error)
     if isinstance(error, UnauthenticatedError) and not shown:
         answer = NOBODY
     body: dict[str, str] = {"error": answer.error} if answer.error else {}
-    if isinstance(error, InvalidRequestError):
+    if isinstance(error, InvalidRequestError | CursorError):
         body["error_description"] = error.detail
     status = error.status if isinstance(error, BodyError) else answer.status
     encoded = msgspec.json.encode(body) if body else b""

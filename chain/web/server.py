@@ -22,6 +22,7 @@ from chain.web.connection import Connection
 from chain.web.guard import Doorman
 from chain.web.metrics import Metrics
 from chain.web.published import Publishing
+from chain.web.screen import Live, Screen
 from chain.web.tokens import Tokens
 
 MAX_HEAD = 16 * 1024
@@ -52,6 +53,7 @@ class WebServer:
         doorman: Doorman,
         where: tuple[str, int],
         pair: tuple[Path, Path] | None = None,
+        screen: Screen | None = None,
     ) -> None:
         """Prepare to serve.
 
@@ -61,6 +63,7 @@ class WebServer:
             doorman: says who is calling.
             where: host and port; port 0 takes a free one.
             pair: certificate and private key for TLS.
+            screen: the live page; None for none.
 
         Raises:
             ConfigurationError: two pages would lie at one path.
@@ -69,7 +72,8 @@ class WebServer:
         self._where = where
         self._tokens = Tokens(authority)
         self._serving: asyncio.Task[None] | None = None
-        self.rows = table(publishing, self._tokens, Metrics(authority), doorman)
+        self._live = None if screen is None else Live(screen, authority, doorman.clock)
+        self.rows = table(publishing, self._tokens, Metrics(authority), doorman, self._live)
         self._server = _Server(_config(application(self.rows), pair))
 
     async def start(self) -> None:
@@ -91,6 +95,8 @@ class WebServer:
             self._server.should_exit = True
             await self._serving
         self._tokens.close()
+        if self._live is not None:
+            self._live.close()
 
 
 class _Server(uvicorn.Server):

@@ -12,7 +12,7 @@ from zlib import decompress
 import pytest
 
 import chain.report
-from chain.report.document import SCRIPTS, STYLES, embedded, policy
+from chain.report.document import LIVE, SCRIPTS, STYLES, embedded, live_page, live_policy, policy
 from tests.report.ledgers import Told, element, written
 
 FOLDER = Path(chain.report.__file__).parent
@@ -81,7 +81,7 @@ def test_it_names_nothing_to_load(text: str) -> None:
     assert set(re.findall(r"https?://[^\s\"'`]+", own)) == {"http://www.w3.org/2000/svg"}  # the name of a language
 
 
-@pytest.mark.parametrize("file", [f"{name}.js" for name in SCRIPTS])
+@pytest.mark.parametrize("file", [f"{name}.js" for name in (*SCRIPTS, LIVE)])
 def test_no_part_of_the_script_makes_markup_of_text(file: str) -> None:
     source = (FOLDER / file).read_text()
     banned = (
@@ -93,7 +93,20 @@ def test_no_part_of_the_script_makes_markup_of_text(file: str) -> None:
 
 def test_every_part_is_used() -> None:
     there = {path.name for path in FOLDER.iterdir() if path.suffix in {".js", ".css", ".html"}}
-    assert there == {*(f"{name}.js" for name in SCRIPTS), *(f"{name}.css" for name in STYLES), "page.html"}
+    scripts, styles = (*SCRIPTS, LIVE), (*STYLES, LIVE)
+    assert there == {*(f"{name}.js" for name in scripts), *(f"{name}.css" for name in styles), "page.html"}
+
+
+def test_the_live_page_is_the_same_and_asks_its_own_server_alone() -> None:
+    live = live_page()
+    asked = re.findall(r"\bfetch\(([^,)]*)", live)
+    assert asked == ["path"]
+    assert set(re.findall(r"""\bask\(["`]([^"`$?]*)""", live)) == {"ui/data", "ui/events", "ui/record"}
+    kept = r"localStorage|sessionStorage|indexedDB|document\.cookie|history\.|postMessage|EventSource|sendBeacon"
+    assert not re.findall(kept, live)
+    assert f'content="{live_policy()}"' in live
+    assert "unsafe" not in live_policy()
+    assert [element(live, name) for name in ("data", "log", "records")] == ["null", "null", ""]
 
 
 def test_the_records_are_there_in_their_exact_bytes(text: str) -> None:

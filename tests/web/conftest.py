@@ -24,7 +24,9 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     running: list[Hosted] = []
 
     def start(**changes: object) -> Hosted:
-        given = {name: changes.pop(name) for name in ("clock", "workloads", "people", "ring") if name in changes}
+        given = {
+            name: changes.pop(name) for name in ("clock", "workloads", "people", "ring", "notary") if name in changes
+        }
         made = Hosted(settings(tmp_path_factory.mktemp("web"), **changes), **given)
         running.append(made)
         return made

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import httpx
 
 from chain import mint
+from chain.auditing import Notary
 from chain.authority import Authority
 from chain.caller import Caller, Role, embedded
 from chain.cli.http import beside
@@ -97,6 +98,7 @@ class Hosted:
     workloads: Workloads | None = None
     people: People | None = None
     ring: KeyRing | None = None
+    notary: Notary | None = None
     log: io.StringIO = field(default_factory=io.StringIO)
 
     def __post_init__(self) -> None:
@@ -105,6 +107,7 @@ class Hosted:
             MemoryStore(),
             signer=None if self.settings.issuer_key is None else KEYS["issuer"],
             ring=self.ring,
+            notary=self.notary,
             clock=self.clock,
         )
         self.loop = asyncio.new_event_loop()
