@@ -1,11 +1,13 @@
 // Elements and words. The law of this part: what a stranger wrote becomes text, with what cannot be seen made visible.
 
-const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb]|[\u{e0000}-\u{e0fff}]|[\ud800-\udfff]/gu;
+const HIDDEN =
+  /[\u0000-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb]|[\u{e0000}-\u{e0fff}]|[\ud800-\udfff]/gu;
 const SVG = "http://www.w3.org/2000/svg";
 const byId = (id) => document.getElementById(id);
 
 function clean(value) {
-  return String(value).replace(HIDDEN, (found) => `\\u{${found.codePointAt(0).toString(16)}}`)
+  return String(value)
+    .replace(HIDDEN, (found) => `\\u{${found.codePointAt(0).toString(16)}}`)
     .replace(/(\p{M}{3})\p{M}+/gu, "$1"); // no script needs more marks on a letter, and they would cover other lines
 }
 
@@ -32,13 +34,20 @@ const draw = (tag, given, ...kids) => fill(document.createElementNS(SVG, tag), g
 
 function when(time) {
   const date = new Date(time);
-  return Number.isNaN(date.getTime()) ? `${time} ms after 1970` : date.toISOString().slice(0, 19).replace("T", " ") + "Z";
+  return Number.isNaN(date.getTime())
+    ? `${time} ms after 1970`
+    : date.toISOString().slice(0, 19).replace("T", " ") + "Z";
 }
 
 function span(milliseconds) {
   let left = Math.round(Math.abs(milliseconds) / 1000);
   const parts = [];
-  for (const [size, unit] of [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]]) {
+  for (const [size, unit] of [
+    [86400, "d"],
+    [3600, "h"],
+    [60, "min"],
+    [1, "s"],
+  ]) {
     if (left >= size) parts.push(`${Math.floor(left / size)} ${unit}`);
     left %= size;
   }
@@ -63,13 +72,18 @@ const SHAPES = {
 };
 
 function glyph(status) {
-  return draw("svg", { class: `glyph ${status}`, viewBox: "0 0 12 12", width: 12, height: 12, "aria-hidden": "true" },
-    draw("path", { d: SHAPES[status], "fill-rule": "evenodd" }));
+  return draw(
+    "svg",
+    { class: `glyph ${status}`, viewBox: "0 0 12 12", width: 12, height: 12, "aria-hidden": "true" },
+    draw("path", { d: SHAPES[status], "fill-rule": "evenodd" }),
+  );
 }
 
 // Words between backticks are names of tools and arguments.
 function ticked(text) {
-  return String(text).split("`").map((part, at) => (at % 2 ? el("code", {}, part) : part));
+  return String(text)
+    .split("`")
+    .map((part, at) => (at % 2 ? el("code", {}, part) : part));
 }
 
 const badge = (status) => el("span", { class: `badge ${status}` }, glyph(status), status);

@@ -1,8 +1,20 @@
 // What is looked at. The law of this part: a filter hides, and what is hidden is counted.
 
 function words(node) {
-  node.words ??= [node.who.name, node.who.key, node.who.owner, node.id, node.jti, node.task, node.sub, node.issuer,
-    ...node.gives.lines, `record ${node.record}`].join("\n").toLowerCase();
+  node.words ??= [
+    node.who.name,
+    node.who.key,
+    node.who.owner,
+    node.id,
+    node.jti,
+    node.task,
+    node.sub,
+    node.issuer,
+    ...node.gives.lines,
+    `record ${node.record}`,
+  ]
+    .join("\n")
+    .toLowerCase();
   return node.words;
 }
 
@@ -26,8 +38,16 @@ function inScope(node) {
 let found = null;
 
 function chosen() {
-  const asked = JSON.stringify([state.at, state.query, state.agent, state.task, state.since, state.until,
-    [...state.statuses], state.scope && state.scope.id]);
+  const asked = JSON.stringify([
+    state.at,
+    state.query,
+    state.agent,
+    state.task,
+    state.since,
+    state.until,
+    [...state.statuses],
+    state.scope && state.scope.id,
+  ]);
   if (!found || found.asked !== asked) found = { asked, ...choose() };
   return found;
 }
@@ -51,8 +71,20 @@ function eventMatches(event) {
   if (event.time < state.since || event.time > state.until) return false;
   if (state.scope && !(node && inScope(node))) return false;
   if (!state.query) return true;
-  const text = [event.holder, event.what, event.target, event.reason, event.detail, event.task, event.id,
-    event.caller, node ? node.id : "", `record ${event.record}`].join("\n").toLowerCase();
+  const text = [
+    event.holder,
+    event.what,
+    event.target,
+    event.reason,
+    event.detail,
+    event.task,
+    event.id,
+    event.caller,
+    node ? node.id : "",
+    `record ${event.record}`,
+  ]
+    .join("\n")
+    .toLowerCase();
   return state.query.split(/\s+/).every((word) => text.includes(word));
 }
 
@@ -65,20 +97,38 @@ function instantOf(id) {
 }
 
 function options(id, names) {
-  byId(id).replaceChildren(...[...new Set(names)].filter(Boolean).sort().slice(0, 1000).map((name) => el("option", { value: name })));
+  byId(id).replaceChildren(
+    ...[...new Set(names)]
+      .filter(Boolean)
+      .sort()
+      .slice(0, 1000)
+      .map((name) => el("option", { value: name })),
+  );
 }
 
 function nameFilters() {
-  options("agents", DATA.holders.map((one) => one.name));
-  options("tasks", nodes.map((one) => one.task));
+  options(
+    "agents",
+    DATA.holders.map((one) => one.name),
+  );
+  options(
+    "tasks",
+    nodes.map((one) => one.task),
+  );
 }
 
 function buildFilters() {
   for (const name of STATUSES) {
-    const box = el("input", { type: "checkbox", checked: true, value: name, onchange: () => {
-      if (box.checked) state.statuses.add(name); else state.statuses.delete(name);
-      update();
-    } });
+    const box = el("input", {
+      type: "checkbox",
+      checked: true,
+      value: name,
+      onchange: () => {
+        if (box.checked) state.statuses.add(name);
+        else state.statuses.delete(name);
+        update();
+      },
+    });
     byId("statuses").append(el("label", { class: `badge ${name}` }, box, glyph(name), name));
   }
   const read = () => {
@@ -96,7 +146,10 @@ function buildFilters() {
     clearTimeout(waiting);
     waiting = setTimeout(read, nodes.length > 3000 ? 200 : 60);
   });
-  byId("filters").addEventListener("submit", (event) => { event.preventDefault(); read(); });
+  byId("filters").addEventListener("submit", (event) => {
+    event.preventDefault();
+    read();
+  });
   byId("reset").addEventListener("click", clearFilters);
 }
 
@@ -122,10 +175,20 @@ function setMoment(place) {
 
 function buildReplay() {
   const slider = byId("moment");
-  const stop = () => { clearInterval(playing); playing = 0; byId("play").textContent = "▶"; };
-  slider.addEventListener("input", () => { stop(); setMoment(Number(slider.value)); });
+  const stop = () => {
+    clearInterval(playing);
+    playing = 0;
+    byId("play").textContent = "▶";
+  };
+  slider.addEventListener("input", () => {
+    stop();
+    setMoment(Number(slider.value));
+  });
   byId("play").addEventListener("click", () => {
-    if (playing) { stop(); return; }
+    if (playing) {
+      stop();
+      return;
+    }
     let place = Number(slider.value) >= moments.length - 1 ? 0 : Number(slider.value);
     const stride = Math.max(1, Math.round(moments.length / 200));
     byId("play").textContent = "❚❚";

@@ -11,8 +11,13 @@ class Refusal extends Error {} // trying again is of no use
 class Busy extends Error {}
 
 const STANDS = {
-  out: ["○", "Not signed in"], opening: ["…", "Asking"], reading: ["…", "The server reads the record"], live: ["●", "Live"],
-  late: ["◐", "Live, and behind"], lost: ["✕", "Lost"], over: ["✕", "Stopped"],
+  out: ["○", "Not signed in"],
+  opening: ["…", "Asking"],
+  reading: ["…", "The server reads the record"],
+  live: ["●", "Live"],
+  late: ["◐", "Live, and behind"],
+  lost: ["✕", "Lost"],
+  over: ["✕", "Stopped"],
 };
 
 function stand(name, more) {
@@ -20,13 +25,26 @@ function stand(name, more) {
   const box = byId("link");
   if (box.dataset.state !== name) say(`${word}${more ? `: ${more}` : ""}`);
   box.dataset.state = name;
-  box.replaceChildren(el("span", { "aria-hidden": "true" }, sign), ` ${word}`, more ? el("span", { class: "muted" }, ` · ${more}`) : "");
+  box.replaceChildren(
+    el("span", { "aria-hidden": "true" }, sign),
+    ` ${word}`,
+    more ? el("span", { class: "muted" }, ` · ${more}`) : "",
+  );
 }
 
-const pause = (milliseconds) => new Promise((done) => { setTimeout(done, milliseconds); });
+const pause = (milliseconds) =>
+  new Promise((done) => {
+    setTimeout(done, milliseconds);
+  });
 
 async function ask(path, signal, more) {
-  return fetch(path, { headers: { Authorization: `Bearer ${link.secret}`, ...more }, cache: "no-store", credentials: "omit", redirect: "error", signal });
+  return fetch(path, {
+    headers: { Authorization: `Bearer ${link.secret}`, ...more },
+    cache: "no-store",
+    credentials: "omit",
+    redirect: "error",
+    signal,
+  });
 }
 
 // What an answer that is none says, in words; what may be otherwise in a while is no refusal.
@@ -63,9 +81,16 @@ function renew(data) {
   const [x, y, back] = [window.scrollX, window.scrollY, focused()];
   load(data);
   title();
-  const place = latest ? moments.length - 1 : Math.max(0, moments.findLastIndex((time) => time <= state.at));
+  const place = latest
+    ? moments.length - 1
+    : Math.max(
+        0,
+        moments.findLastIndex((time) => time <= state.at),
+      );
   setMoment(place);
-  scrolled().forEach((one, at) => { if (one) [one.scrollLeft, one.scrollTop] = before[at]; });
+  scrolled().forEach((one, at) => {
+    if (one) [one.scrollLeft, one.scrollTop] = before[at];
+  });
   window.scrollTo(x, y);
   back();
 }
@@ -99,16 +124,26 @@ function announce() {
 // Asks soon, and not more often than once in APART; a failure ends the stream, which is then tried again.
 function later(signal) {
   if (link.waiting) return;
-  link.waiting = setTimeout(async () => {
-    link.waiting = 0;
-    if (signal.aborted) return;
-    try { await pull(signal); } catch (error) { link.stop?.abort(error); }
-  }, Math.max(SETTLE, link.asked + APART - Date.now()));
+  link.waiting = setTimeout(
+    async () => {
+      link.waiting = 0;
+      if (signal.aborted) return;
+      try {
+        await pull(signal);
+      } catch (error) {
+        link.stop?.abort(error);
+      }
+    },
+    Math.max(SETTLE, link.asked + APART - Date.now()),
+  );
 }
 
 function arrived(message, signal) {
   const told = JSON.parse(message.data);
-  if (message.event === "end") throw told.error === "invalid_token" ? new Refusal("this credential has ended") : new Error("the server ended the stream");
+  if (message.event === "end")
+    throw told.error === "invalid_token"
+      ? new Refusal("this credential has ended")
+      : new Error("the server ended the stream");
   if (message.event === "beat") {
     tick(told.time);
     if (told.revision <= DATA.revision) stand("live", `record ${DATA.revision}`);
@@ -132,11 +167,15 @@ function parsed(text) {
 
 async function stream(signal) {
   const answer = await ask(`ui/events?after=${link.seen}`, signal);
-  if (answer.status === 409) throw new Refusal("the ledger there is not the one that is shown here, or has lost its end; load this page anew");
+  if (answer.status === 409)
+    throw new Refusal("the ledger there is not the one that is shown here, or has lost its end; load this page anew");
   if (answer.status !== 200) throw await refusal(answer);
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let [kept, silence] = ["", 0];
-  const wake = () => { clearTimeout(silence); silence = setTimeout(() => link.stop?.abort(new Error("nothing was heard for too long")), QUIET); };
+  const wake = () => {
+    clearTimeout(silence);
+    silence = setTimeout(() => link.stop?.abort(new Error("nothing was heard for too long")), QUIET);
+  };
   try {
     for (;;) {
       wake();
@@ -165,13 +204,22 @@ async function follow() {
       link.seen = Math.max(link.seen, DATA.revision);
       await stream(signal);
     } catch (caught) {
-      const error = signal.aborted && signal.reason instanceof Error && signal.reason.name !== "AbortError" ? signal.reason : caught;
+      const error =
+        signal.aborted && signal.reason instanceof Error && signal.reason.name !== "AbortError"
+          ? signal.reason
+          : caught;
       link.stop.abort();
       if (turn !== link.turn) return;
-      if (error instanceof Refusal) { leaveWith(error.message); return; }
+      if (error instanceof Refusal) {
+        leaveWith(error.message);
+        return;
+      }
       link.tries += 1;
       const wait = Math.min(LONGEST, 500 * 2 ** link.tries) * (0.75 + Math.random() / 2);
-      stand(!DATA && error instanceof Busy ? "reading" : "lost", `${error instanceof TypeError ? "the server does not answer" : error.message}; trying again in ${Math.ceil(wait / 1000)} s`);
+      stand(
+        !DATA && error instanceof Busy ? "reading" : "lost",
+        `${error instanceof TypeError ? "the server does not answer" : error.message}; trying again in ${Math.ceil(wait / 1000)} s`,
+      );
       await pause(wait);
     }
   }
@@ -190,14 +238,17 @@ function leaveWith(said) {
 // A record by itself: whether it stands under a signed checkpoint is worked out here (RFC 9162 s2.1.3.2).
 async function provenRecord(number) {
   const answer = await ask(`ui/record?revision=${number}`).catch(() => null);
-  if (!answer?.ok) return { line: null, said: answer ? (await refusal(answer)).message : "The server does not answer." };
+  if (!answer?.ok)
+    return { line: null, said: answer ? (await refusal(answer)).message : "The server does not answer." };
   const told = await answer.json();
   if (!told.note) return { line: told.record, said: "Not proven: this authority signs no checkpoints." };
   const point = checkpoint(told);
   const stands = await included(told.record, hashes(told.path), number - 1, point);
   const held = await signed(point);
-  const verdict = !stands || held === false ? "NOT what was signed: this record does not stand under the checkpoint."
-    : `Stands in the log that was signed, record ${number} of ${point.size}: verified by this browser${held === null ? ", which cannot check the signature" : ""}. Verifier key: ${told.key}`;
+  const verdict =
+    !stands || held === false
+      ? "NOT what was signed: this record does not stand under the checkpoint."
+      : `Stands in the log that was signed, record ${number} of ${point.size}: verified by this browser${held === null ? ", which cannot check the signature" : ""}. Verifier key: ${told.key}`;
   return { line: told.record, said: verdict };
 }
 
@@ -208,7 +259,10 @@ async function included(record, path, index, point) {
     if (last === 0) return false;
     if (at % 2 || at === last) {
       hash = await sha(NODE, one, hash);
-      while (at % 2 === 0 && at !== 0) { at = Math.floor(at / 2); last = Math.floor(last / 2); }
+      while (at % 2 === 0 && at !== 0) {
+        at = Math.floor(at / 2);
+        last = Math.floor(last / 2);
+      }
     } else hash = await sha(NODE, hash, one);
     at = Math.floor(at / 2);
     last = Math.floor(last / 2);
@@ -220,12 +274,51 @@ function open() {
   document.title = "Chain · live";
   document.body.dataset.live = "out";
   recordOf = provenRecord;
-  const secret = el("input", { id: "secret", type: "password", autocomplete: "off", spellcheck: "false", required: true, "aria-describedby": "secret-note" });
-  const signin = el("form", { id: "signin", class: "signin" }, el("label", { for: "secret" }, "Credential of an auditor or operator"), secret,
+  const secret = el("input", {
+    id: "secret",
+    type: "password",
+    autocomplete: "off",
+    spellcheck: "false",
+    required: true,
+    "aria-describedby": "secret-note",
+  });
+  const signin = el(
+    "form",
+    { id: "signin", class: "signin" },
+    el("label", { for: "secret" }, "Credential of an auditor or operator"),
+    secret,
     el("button", { type: "submit" }, "Show the record"),
-    el("p", { id: "secret-note", class: "muted" }, "A bearer secret, a JWT-SVID or an OpenID token, as this service is configured. It stays in the memory of this page until it is closed or left."));
-  const signout = el("button", { type: "button", id: "signout", hidden: true, onclick: () => { leaveWith("signed out"); location.reload(); } }, "Sign out");
-  document.querySelector(".top").after(el("div", { class: "livebar" }, el("p", { id: "link", "data-state": "out" }), el("span", { class: "spring" }), signout), signin);
+    el(
+      "p",
+      { id: "secret-note", class: "muted" },
+      "A bearer secret, a JWT-SVID or an OpenID token, as this service is configured. It stays in the memory of this page until it is closed or left.",
+    ),
+  );
+  const signout = el(
+    "button",
+    {
+      type: "button",
+      id: "signout",
+      hidden: true,
+      onclick: () => {
+        leaveWith("signed out");
+        location.reload();
+      },
+    },
+    "Sign out",
+  );
+  document
+    .querySelector(".top")
+    .after(
+      el(
+        "div",
+        { class: "livebar" },
+        el("p", { id: "link", "data-state": "out" }),
+        el("span", { class: "spring" }),
+        signout,
+      ),
+      signin,
+    );
   signin.addEventListener("submit", (event) => {
     event.preventDefault();
     link.secret = secret.value.trim();

@@ -1,15 +1,30 @@
 // What is drawn when. The law of this part: every change of state ends in `update`, and nothing is drawn elsewhere.
 
-const TABS = [["graph", "Graph", drawGraph], ["delegations", "Delegations", drawDelegations], ["calls", "Calls and refusals", drawCalls],
-  ["approvals", "Approvals", drawApprovals], ["findings", "Findings", drawFindings], ["proof", "Proof", drawProof]];
+const TABS = [
+  ["graph", "Graph", drawGraph],
+  ["delegations", "Delegations", drawDelegations],
+  ["calls", "Calls and refusals", drawCalls],
+  ["approvals", "Approvals", drawApprovals],
+  ["findings", "Findings", drawFindings],
+  ["proof", "Proof", drawProof],
+];
 
 function card(id, title, big, sub, onclick) {
-  return el("button", { type: "button", class: "cardlet", id: `card-${id}`, onclick }, el("span", { class: "title" }, title), el("span", { class: "big" }, big), el("span", { class: "sub" }, sub));
+  return el(
+    "button",
+    { type: "button", class: "cardlet", id: `card-${id}`, onclick },
+    el("span", { class: "title" }, title),
+    el("span", { class: "big" }, big),
+    el("span", { class: "sub" }, sub),
+  );
 }
 
 function tally() {
   const found = Object.fromEntries(STATUSES.map((name) => [name, 0]));
-  for (const node of nodes) { const now = status(node); if (now) found[now] += 1; }
+  for (const node of nodes) {
+    const now = status(node);
+    if (now) found[now] += 1;
+  }
   return found;
 }
 
@@ -20,44 +35,148 @@ function drawSummary() {
   for (const event of bad) reasons.set(event.reason, (reasons.get(event.reason) || 0) + 1);
   const top = [...reasons].sort((a, b) => b[1] - a[1])[0];
   const asked = seen(DATA.approvals);
-  const people = new Set(asked.flatMap((one) => seen(one.words).filter((word) => word.said === "approve").map((word) => called(word.who))));
+  const people = new Set(
+    asked.flatMap((one) =>
+      seen(one.words)
+        .filter((word) => word.said === "approve")
+        .map((word) => called(word.who)),
+    ),
+  );
   const given = asked.filter((one) => one.state === "approved").length;
   byId("summary").replaceChildren(
     card("proof", "Is it intact?", "", "", () => go("proof")),
-    card("live", state.at === DATA.at && Math.abs(DATA.at - DATA.made) < 5000 ? "Stands now" : "Stands then", count(now.live, "delegation"), ["suspended", "revoked", "expired"].map((name) => `${now[name].toLocaleString("en")} ${name}`).join(" · "), () => { state.statuses = new Set(["live"]); for (const box of byId("statuses").querySelectorAll("input")) box.checked = box.value === "live"; go("graph"); }),
-    card("refused", "Refused", count(bad.length + (DATA.others || 0), "ask"), top ? `most often ${top[0]} (${top[1].toLocaleString("en")})` : "nothing was refused", () => { state.effect = "refused"; go("calls"); }),
-    card("approved", "Put before people", count(asked.length, "request"), people.size ? `${given} approved, by ${short([...people].join(" and "), 40)}` : `${given} approved`, () => go("approvals")),
-    card("findings", "Worth a look", count(DATA.findings.length, "finding"), [...new Set(DATA.findings.map((one) => one.kind))].slice(0, 3).join(", ") || "nothing stands out", () => go("findings")));
+    card(
+      "live",
+      state.at === DATA.at && Math.abs(DATA.at - DATA.made) < 5000 ? "Stands now" : "Stands then",
+      count(now.live, "delegation"),
+      ["suspended", "revoked", "expired"].map((name) => `${now[name].toLocaleString("en")} ${name}`).join(" · "),
+      () => {
+        state.statuses = new Set(["live"]);
+        for (const box of byId("statuses").querySelectorAll("input")) box.checked = box.value === "live";
+        go("graph");
+      },
+    ),
+    card(
+      "refused",
+      "Refused",
+      count(bad.length + (DATA.others || 0), "ask"),
+      top ? `most often ${top[0]} (${top[1].toLocaleString("en")})` : "nothing was refused",
+      () => {
+        state.effect = "refused";
+        go("calls");
+      },
+    ),
+    card(
+      "approved",
+      "Put before people",
+      count(asked.length, "request"),
+      people.size ? `${given} approved, by ${short([...people].join(" and "), 40)}` : `${given} approved`,
+      () => go("approvals"),
+    ),
+    card(
+      "findings",
+      "Worth a look",
+      count(DATA.findings.length, "finding"),
+      [...new Set(DATA.findings.map((one) => one.kind))].slice(0, 3).join(", ") || "nothing stands out",
+      () => go("findings"),
+    ),
+  );
   drawProofState();
+}
+
+function matched(hits, above) {
+  const all = count(nodes.length, "delegation");
+  if (hits === nodes.length) return all;
+  return `${hits.toLocaleString("en")} of ${all}${above > 0 ? `, and ${above} above them` : ""}`;
 }
 
 function drawGraph(view) {
   const wanted = chosen();
   const { hits, shown } = wanted;
   const fits = shown.size <= MAX_DRAWN;
-  const zoom = (by) => { state.scale = Math.min(4, Math.max(0.25, (state.scale || 1) * by)); drawView(); };
-  view.append(el("div", { class: "bar" },
-    el("span", { class: "muted" }, hits.size === nodes.length ? count(nodes.length, "delegation") : `${hits.size.toLocaleString("en")} of ${count(nodes.length, "delegation")}${shown.size > hits.size && fits ? `, and ${shown.size - hits.size} above them` : ""}`),
-    state.scope ? el("button", { type: "button", class: "chip", onclick: () => { state.scope = null; update(); } }, `lineage of ${short(state.scope.name, 30)} ✕`) : null,
-    DATA.gone ? el("span", { class: "muted" }, `${count(DATA.gone, "delegation")} that ${DATA.gone === 1 ? "was" : "were"} over before ${DATA.gone === 1 ? "is" : "are"} not shown.`) : null,
-    fits ? null : el("span", { class: "muted" }, "Each mark is one. Choose one and then “Only its lineage”, or filter, to read them."),
-    el("span", { class: "spring" }),
-    el("button", { type: "button", class: "small", "aria-label": "Smaller", onclick: () => zoom(0.8) }, "−"),
-    el("button", { type: "button", class: "small", "aria-label": "Larger", onclick: () => zoom(1.25) }, "+")));
+  const zoom = (by) => {
+    state.scale = Math.min(4, Math.max(0.25, (state.scale || 1) * by));
+    drawView();
+  };
+  view.append(
+    el(
+      "div",
+      { class: "bar" },
+      el("span", { class: "muted" }, matched(hits.size, fits ? shown.size - hits.size : 0)),
+      state.scope
+        ? el(
+            "button",
+            {
+              type: "button",
+              class: "chip",
+              onclick: () => {
+                state.scope = null;
+                update();
+              },
+            },
+            `lineage of ${short(state.scope.name, 30)} ✕`,
+          )
+        : null,
+      DATA.gone
+        ? el(
+            "span",
+            { class: "muted" },
+            `${count(DATA.gone, "delegation")} that ${DATA.gone === 1 ? "was" : "were"} over before ${DATA.gone === 1 ? "is" : "are"} not shown.`,
+          )
+        : null,
+      fits
+        ? null
+        : el(
+            "span",
+            { class: "muted" },
+            "Each mark is one. Choose one and then “Only its lineage”, or filter, to read them.",
+          ),
+      el("span", { class: "spring" }),
+      el("button", { type: "button", class: "small", "aria-label": "Smaller", onclick: () => zoom(0.8) }, "−"),
+      el("button", { type: "button", class: "small", "aria-label": "Larger", onclick: () => zoom(1.25) }, "+"),
+    ),
+  );
   byId("save-svg").disabled = !fits || !shown.size;
   byId("save-svg").title = fits ? "" : "Narrow the graph until it is drawn with names";
   if (!nodes.length) view.append(el("p", { class: "empty" }, "No delegation in this record."));
-  else if (!shown.size) view.append(el("p", { class: "empty" }, "Nothing matches. ", el("button", { type: "button", class: "link", onclick: clearFilters }, "Clear the filters")));
+  else if (!shown.size)
+    view.append(
+      el(
+        "p",
+        { class: "empty" },
+        "Nothing matches. ",
+        el("button", { type: "button", class: "link", onclick: clearFilters }, "Clear the filters"),
+      ),
+    );
   else if (fits) drawTree(view, wanted);
   else drawOverview(view, wanted);
 }
 
 function drawTabs() {
-  const sizes = { delegations: nodes.length, calls: events.length, approvals: DATA.approvals.length, findings: DATA.findings.length };
-  byId("tabs").replaceChildren(...TABS.map(([id, title]) => el("button", {
-    type: "button", role: "tab", id: `tab-${id}`, "aria-selected": id === state.tab ? "true" : "false", "aria-controls": "view",
-    tabindex: id === state.tab ? 0 : -1, onclick: () => go(id),
-  }, title, sizes[id] === undefined ? null : el("span", { class: "size" }, sizes[id].toLocaleString("en")))));
+  const sizes = {
+    delegations: nodes.length,
+    calls: events.length,
+    approvals: DATA.approvals.length,
+    findings: DATA.findings.length,
+  };
+  byId("tabs").replaceChildren(
+    ...TABS.map(([id, title]) =>
+      el(
+        "button",
+        {
+          type: "button",
+          role: "tab",
+          id: `tab-${id}`,
+          "aria-selected": id === state.tab ? "true" : "false",
+          "aria-controls": "view",
+          tabindex: id === state.tab ? 0 : -1,
+          onclick: () => go(id),
+        },
+        title,
+        sizes[id] === undefined ? null : el("span", { class: "size" }, sizes[id].toLocaleString("en")),
+      ),
+    ),
+  );
 }
 
 function drawView() {
@@ -72,7 +191,8 @@ function drawView() {
   TABS.find(([id]) => id === state.tab)[2](view);
   const scroll = byId("scroll");
   if (scroll) [scroll.scrollLeft, scroll.scrollTop] = kept;
-  if (focused && byId("graph")) byId("graph").querySelector(`[data-node="${focused.dataset.node}"]`)?.focus({ preventScroll: true });
+  if (focused && byId("graph"))
+    byId("graph").querySelector(`[data-node="${focused.dataset.node}"]`)?.focus({ preventScroll: true });
 }
 
 function update() {
@@ -113,9 +233,15 @@ function buildTheme() {
 function title() {
   const first = moments[0];
   document.title = clean(`Chain ${EMBEDDED ? "report" : "live"} · ${DATA.origin.named} · ${when(DATA.at)}`);
-  byId("what").textContent = clean(`${DATA.origin.named}${DATA.task === null ? "" : `, task ${DATA.task}`} · ${count(DATA.revision, "record")} from ${when(first)} · as of ${when(DATA.at)}`);
-  const made = EMBEDDED ? `Made ${when(DATA.made)} by chain report. This file loads nothing and sends nothing.` : "This page asks its own server alone, and changes nothing there.";
-  byId("foot").textContent = clean(`${made}${Object.keys(DATA.unknown).length ? ` Records of kinds that are not known here: ${Object.keys(DATA.unknown).join(", ")}.` : ""}`);
+  byId("what").textContent = clean(
+    `${DATA.origin.named}${DATA.task === null ? "" : `, task ${DATA.task}`} · ${count(DATA.revision, "record")} from ${when(first)} · as of ${when(DATA.at)}`,
+  );
+  const made = EMBEDDED
+    ? `Made ${when(DATA.made)} by chain report. This file loads nothing and sends nothing.`
+    : "This page asks its own server alone, and changes nothing there.";
+  byId("foot").textContent = clean(
+    `${made}${Object.keys(DATA.unknown).length ? ` Records of kinds that are not known here: ${Object.keys(DATA.unknown).join(", ")}.` : ""}`,
+  );
   byId("moment").max = moments.length - 1;
   nameFilters();
 }
@@ -139,12 +265,28 @@ function start(data) {
   // Paper is white: what is drawn in colours of the dark is drawn anew for it.
   const look = document.documentElement.dataset;
   let screen = look.theme;
-  const show = (theme) => { look.theme = theme; if (state.tab === "graph") drawView(); };
-  window.addEventListener("beforeprint", () => { screen = look.theme; show("light"); });
+  const show = (theme) => {
+    look.theme = theme;
+    if (state.tab === "graph") drawView();
+  };
+  window.addEventListener("beforeprint", () => {
+    screen = look.theme;
+    show("light");
+  });
   window.addEventListener("afterprint", () => show(screen));
   let width = window.innerWidth;
-  window.addEventListener("resize", () => { if (state.tab === "graph" && window.innerWidth !== width) { width = window.innerWidth; drawView(); } });
-  requestAnimationFrame(() => setTimeout(() => { performance.mark("drawn"); runProof(); }, 0));
+  window.addEventListener("resize", () => {
+    if (state.tab === "graph" && window.innerWidth !== width) {
+      width = window.innerWidth;
+      drawView();
+    }
+  });
+  requestAnimationFrame(() =>
+    setTimeout(() => {
+      performance.mark("drawn");
+      runProof();
+    }, 0),
+  );
 }
 
 buildTheme();

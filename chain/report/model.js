@@ -7,7 +7,9 @@ let DATA, nodes, events, roots, order, moments;
 function rows(table) {
   return table.rows.map((row, index) => {
     const made = { index };
-    table.columns.forEach((name, place) => { made[name] = row[place]; });
+    table.columns.forEach((name, place) => {
+      made[name] = row[place];
+    });
     return made;
   });
 }
@@ -75,8 +77,20 @@ function load(data) {
 }
 
 const state = {
-  at: 0, selected: null, from: null, scope: null, tab: "graph",
-  query: "", agent: "", task: "", since: NaN, until: NaN, statuses: new Set(STATUSES), effect: "", page: {}, sort: {},
+  at: 0,
+  selected: null,
+  from: null,
+  scope: null,
+  tab: "graph",
+  query: "",
+  agent: "",
+  task: "",
+  since: NaN,
+  until: NaN,
+  statuses: new Set(STATUSES),
+  effect: "",
+  page: {},
+  sort: {},
 };
 
 // [time, status, record, cause, of] at an instant; null before it was made.

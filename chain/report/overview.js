@@ -11,8 +11,12 @@ function bands(list, width) {
     hops.get(node.hop).push(node);
   }
   const full = [...hops].sort((a, b) => a[0] - b[0]).map(([hop, all]) => ({ hop, nodes: all }));
-  const tall = (cell) => full.reduce((sum, one) =>
-    sum + BAND.label + BAND.gap + Math.ceil(one.nodes.length / Math.floor((width - 2 * BAND.pad) / cell)) * cell, BAND.gap);
+  const tall = (cell) =>
+    full.reduce(
+      (sum, one) =>
+        sum + BAND.label + BAND.gap + Math.ceil(one.nodes.length / Math.floor((width - 2 * BAND.pad) / cell)) * cell,
+      BAND.gap,
+    );
   let cell = BAND.most;
   while (cell > BAND.least && tall(cell) > BAND.area) cell -= 1;
   cell = Math.min(BAND.most * 2, Math.max(BAND.least, Math.round(cell * (state.scale || 1))));
@@ -29,7 +33,10 @@ function spot(node) {
   const band = grid.full.find((one) => one.hop === node.hop);
   const at = grid.index.get(node);
   if (!band || at === undefined) return null;
-  return [BAND.pad + (at % grid.across) * grid.cell + grid.cell / 2, band.y + Math.floor(at / grid.across) * grid.cell + grid.cell / 2];
+  return [
+    BAND.pad + (at % grid.across) * grid.cell + grid.cell / 2,
+    band.y + Math.floor(at / grid.across) * grid.cell + grid.cell / 2,
+  ];
 }
 
 function nodeAt(x, y) {
@@ -44,15 +51,22 @@ function nodeAt(x, y) {
 
 function mark(pen, kind, x, y, r) {
   if (kind === "revoked") {
-    pen.moveTo(x - r, y - r); pen.lineTo(x + r, y + r); pen.moveTo(x + r, y - r); pen.lineTo(x - r, y + r);
+    pen.moveTo(x - r, y - r);
+    pen.lineTo(x + r, y + r);
+    pen.moveTo(x + r, y - r);
+    pen.lineTo(x - r, y + r);
   } else if (kind === "suspended") {
-    pen.moveTo(x - r / 2, y - r); pen.lineTo(x - r / 2, y + r); pen.moveTo(x + r / 2, y - r); pen.lineTo(x + r / 2, y + r);
+    pen.moveTo(x - r / 2, y - r);
+    pen.lineTo(x - r / 2, y + r);
+    pen.moveTo(x + r / 2, y - r);
+    pen.lineTo(x + r / 2, y + r);
   } else if (kind === "dot") {
     pen.rect(x - 0.75, y - 0.75, 1.5, 1.5);
   } else if (r < 2) {
     pen.rect(x - r, y - r, 2 * r, 2 * r);
   } else {
-    pen.moveTo(x + r, y); pen.arc(x, y, r, 0, 7);
+    pen.moveTo(x + r, y);
+    pen.arc(x, y, r, 0, 7);
   }
 }
 
@@ -67,7 +81,11 @@ function paint(canvas, hits) {
   pen.font = "12px system-ui, sans-serif";
   pen.fillStyle = colour("muted");
   for (const band of grid.full) {
-    pen.fillText(`${band.hop === 0 ? "hop 0 · issued" : `hop ${band.hop}`} · ${count(band.nodes.length, "delegation")}`, BAND.pad, band.y - 8);
+    pen.fillText(
+      `${band.hop === 0 ? "hop 0 · issued" : `hop ${band.hop}`} · ${count(band.nodes.length, "delegation")}`,
+      BAND.pad,
+      band.y - 8,
+    );
   }
   const r = Math.max(1.2, grid.cell * 0.3);
   const small = grid.cell < 7; // a ring would be a blot there, so what has expired is faint
@@ -76,17 +94,24 @@ function paint(canvas, hits) {
     band.nodes.forEach((node, at) => {
       const key = `${hits.has(node) ? "" : "un"}matched ${status(node)}`;
       if (!groups.has(key)) groups.set(key, []);
-      groups.get(key).push(BAND.pad + (at % grid.across + 0.5) * grid.cell, band.y + (Math.floor(at / grid.across) + 0.5) * grid.cell);
+      groups
+        .get(key)
+        .push(
+          BAND.pad + ((at % grid.across) + 0.5) * grid.cell,
+          band.y + (Math.floor(at / grid.across) + 0.5) * grid.cell,
+        );
     });
   }
   for (const [key, spots] of groups) {
     const [matched, kind] = key.split(" ");
     pen.globalAlpha = (matched === "matched" ? 1 : 0.14) * (small && kind === "expired" ? 0.4 : 1);
     pen.beginPath();
-    for (let at = 0; at < spots.length; at += 2) mark(pen, small && kind === "expired" ? "dot" : kind, spots[at], spots[at + 1], r);
+    for (let at = 0; at < spots.length; at += 2)
+      mark(pen, small && kind === "expired" ? "dot" : kind, spots[at], spots[at + 1], r);
     pen.fillStyle = pen.strokeStyle = colour(kind);
     pen.lineWidth = Math.max(1, grid.cell / 8);
-    if (kind === "live" || (small && kind === "expired")) pen.fill(); else pen.stroke();
+    if (kind === "live" || (small && kind === "expired")) pen.fill();
+    else pen.stroke();
   }
   pen.globalAlpha = 1;
   paintRefused(pen, colour, r);
@@ -113,7 +138,10 @@ function paintSelected(pen, colour, r) {
   pen.beginPath();
   for (const node of beneath(state.selected)) {
     const at = grid.index.has(node) && spot(node);
-    if (at) { pen.moveTo(at[0] + r + 1.5, at[1]); pen.arc(at[0], at[1], r + 1.5, 0, 7); }
+    if (at) {
+      pen.moveTo(at[0] + r + 1.5, at[1]);
+      pen.arc(at[0], at[1], r + 1.5, 0, 7);
+    }
   }
   pen.stroke();
   pen.beginPath();
@@ -123,25 +151,37 @@ function paintSelected(pen, colour, r) {
   pen.stroke();
   pen.lineWidth = 2.5;
   pen.beginPath();
-  for (const [x, y] of spots) { pen.moveTo(x + r + 3, y); pen.arc(x, y, r + 3, 0, 7); }
+  for (const [x, y] of spots) {
+    pen.moveTo(x + r + 3, y);
+    pen.arc(x, y, r + 3, 0, 7);
+  }
   pen.stroke();
 }
 
 function drawOverview(view, { hits, shown }) {
-  const list = order.filter((node) => state.scope ? shown.has(node) : status(node) !== null);
+  const list = order.filter((node) => (state.scope ? shown.has(node) : status(node) !== null));
   const width = Math.max(320, view.clientWidth - 26);
   grid = bands(list, width);
   grid.index = new Map();
   for (const band of grid.full) band.nodes.forEach((node, at) => grid.index.set(node, at));
   const canvas = el("canvas", {
-    id: "overview", tabindex: 0, role: "application", "aria-roledescription": "map of delegations",
+    id: "overview",
+    tabindex: 0,
+    role: "application",
+    "aria-roledescription": "map of delegations",
     "aria-label": `${count(list.length, "delegation")}, ${count(hits.size, "match", "matches")}. Arrow keys go along the chain and to neighbours, Enter selects. The tab Delegations has the same as a table.`,
   });
   canvas.style.width = `${grid.width}px`;
   canvas.style.height = `${grid.height}px`;
   const tip = el("div", { class: "tip", hidden: true });
-  const under = (event) => { const edges = canvas.getBoundingClientRect(); return nodeAt(event.clientX - edges.left, event.clientY - edges.top); };
-  canvas.addEventListener("click", (event) => { const node = under(event); if (node) select(node, {}); });
+  const under = (event) => {
+    const edges = canvas.getBoundingClientRect();
+    return nodeAt(event.clientX - edges.left, event.clientY - edges.top);
+  };
+  canvas.addEventListener("click", (event) => {
+    const node = under(event);
+    if (node) select(node, {});
+  });
   canvas.addEventListener("mousemove", (event) => {
     const node = under(event);
     tip.hidden = !node;
@@ -152,7 +192,9 @@ function drawOverview(view, { hits, shown }) {
     tip.style.left = `${Math.min(event.clientX - edges.left + 14, Math.max(0, edges.width - 300))}px`;
     tip.style.top = `${event.clientY - edges.top + 16}px`;
   });
-  canvas.addEventListener("mouseleave", () => { tip.hidden = true; });
+  canvas.addEventListener("mouseleave", () => {
+    tip.hidden = true;
+  });
   canvas.addEventListener("keydown", overviewKey);
   view.append(el("div", { class: "scroll", id: "scroll" }, canvas), tip);
   paint(canvas, hits);
@@ -163,10 +205,18 @@ function overviewKey(event) {
   const band = node && grid.full.find((one) => one.hop === node.hop);
   if (!band) return;
   const at = grid.index.get(node);
-  const to = { ArrowLeft: () => band.nodes[at - 1], ArrowRight: () => band.nodes[at + 1], ArrowUp: () => node.above,
-    ArrowDown: () => node.below[0], Enter: () => node }[event.key];
+  const to = {
+    ArrowLeft: () => band.nodes[at - 1],
+    ArrowRight: () => band.nodes[at + 1],
+    ArrowUp: () => node.above,
+    ArrowDown: () => node.below[0],
+    Enter: () => node,
+  }[event.key];
   if (!to) return;
   event.preventDefault();
   const next = to();
-  if (next && grid.index.has(next)) { select(next, {}); byId("overview").focus(); }
+  if (next && grid.index.has(next)) {
+    select(next, {});
+    byId("overview").focus();
+  }
 }

@@ -12,7 +12,10 @@ const same = (a, b) => a.length === b.length && a.every((one, at) => one === b[a
 function joined(...parts) {
   const made = new Uint8Array(parts.reduce((sum, one) => sum + one.length, 0));
   let at = 0;
-  for (const one of parts) { made.set(one, at); at += one.length; }
+  for (const one of parts) {
+    made.set(one, at);
+    at += one.length;
+  }
   return made;
 }
 
@@ -24,7 +27,8 @@ async function rootOf(hashes) {
   if (!row.length) return sha();
   while (row.length > 1) {
     const next = [];
-    for (let at = 0; at < row.length; at += 2) next.push(at + 1 < row.length ? sha(NODE, row[at], row[at + 1]) : row[at]);
+    for (let at = 0; at < row.length; at += 2)
+      next.push(at + 1 < row.length ? sha(NODE, row[at], row[at + 1]) : row[at]);
     row = await Promise.all(next);
   }
   return row[0];
@@ -54,12 +58,16 @@ async function leavesOf(held, size) {
   for (let at = 0; at < lines.length; at += ATONCE) {
     const some = lines.slice(at, at + ATONCE);
     const made = await Promise.all(some.map(([, line]) => sha(LEAF, encoder.encode(line))));
-    some.forEach(([revision], place) => { leaves[revision - 1] = made[place]; });
+    some.forEach(([revision], place) => {
+      leaves[revision - 1] = made[place];
+    });
     proof.checked = Math.min(lines.length, at + ATONCE);
     drawProofState();
   }
   const others = hashes(LOG.others.hashes);
-  LOG.others.records.forEach((revision, at) => { leaves[revision - 1] ??= others[at]; });
+  LOG.others.records.forEach((revision, at) => {
+    leaves[revision - 1] ??= others[at];
+  });
   return leaves;
 }
 
@@ -68,9 +76,21 @@ function checkpoint({ note, key }) {
   const text = note.slice(0, at + 1);
   const [origin, size, root] = text.split("\n");
   const [, name, id, material] = /^(\S+?)\+([0-9a-f]{8})\+(\S+)$/.exec(key);
-  const lines = note.slice(at + 2).split("\n").map((line) => /^— (\S+) (\S+)$/.exec(line)).filter(Boolean);
-  return { text, origin, size: Number(size), root: bytesOf(root), name, id, material: bytesOf(material),
-    signatures: lines.map(([, who, value]) => ({ who, value: bytesOf(value) })) };
+  const lines = note
+    .slice(at + 2)
+    .split("\n")
+    .map((line) => /^— (\S+) (\S+)$/.exec(line))
+    .filter(Boolean);
+  return {
+    text,
+    origin,
+    size: Number(size),
+    root: bytesOf(root),
+    name,
+    id,
+    material: bytesOf(material),
+    signatures: lines.map(([, who, value]) => ({ who, value: bytesOf(value) })),
+  };
 }
 
 // true, false, or null where this browser cannot tell.
@@ -92,17 +112,32 @@ async function signed(point) {
 // What the page says of a record against the record itself.
 function disagreements(held) {
   const found = [];
-  const body = (number) => { const line = held.get(number); return line ? JSON.parse(line).body : null; };
+  const body = (number) => {
+    const line = held.get(number);
+    return line ? JSON.parse(line).body : null;
+  };
   for (const node of nodes) {
     const one = body(node.record);
     const above = node.above ? node.above.id : one && one.parent;
-    if (!one || one.id !== node.id || one.holder !== node.who.key || one.hop !== node.hop || one.jti !== node.jti
-      || one.parent !== above || one.iat * 1000 !== node.from) found.push(node.record);
+    if (
+      !one ||
+      one.id !== node.id ||
+      one.holder !== node.who.key ||
+      one.hop !== node.hop ||
+      one.jti !== node.jti ||
+      one.parent !== above ||
+      one.iat * 1000 !== node.from
+    )
+      found.push(node.record);
   }
   for (const event of events) {
     const one = body(event.record);
-    const fits = one && one.reason === event.reason && (event.effect === "REFUSED" ? one.method === event.what
-      : one.effect === event.effect && one.tool === event.what && one.id === event.id);
+    const fits =
+      one &&
+      one.reason === event.reason &&
+      (event.effect === "REFUSED"
+        ? one.method === event.what
+        : one.effect === event.effect && one.tool === event.what && one.id === event.id);
     if (!fits) found.push(event.record);
   }
   return [...found, ...leftOut(held)];
@@ -119,7 +154,8 @@ function leftOut(held) {
     const kind = TOLD.exec(line)?.[1];
     if (!kind || told.has(revision)) continue;
     const node = named.get(JSON.parse(line).body.id);
-    const shown = kind === "revoked" ? !node || node.turns.some((one) => one[1] === "revoked") : node || DATA.task !== null;
+    const shown =
+      kind === "revoked" ? !node || node.turns.some((one) => one[1] === "revoked") : node || DATA.task !== null;
     if (!shown) found.push(revision);
   }
   return found;
@@ -138,7 +174,12 @@ async function verify() {
   for (let at = 0; at < leaves.length; at += TILE) made.push(await rootOf(leaves.slice(at, at + TILE)));
   if (!same(await rootOf(made), point.root)) {
     if (same(await rootOf(told), point.root)) {
-      made.forEach((one, at) => { if (!same(one, told[at])) proof.flaws.push(`among the records ${at * TILE + 1} to ${Math.min(point.size, at * TILE + TILE)} one is not what was signed`); });
+      made.forEach((one, at) => {
+        if (!same(one, told[at]))
+          proof.flaws.push(
+            `among the records ${at * TILE + 1} to ${Math.min(point.size, at * TILE + TILE)} one is not what was signed`,
+          );
+      });
     } else proof.flaws.push(`the records do not give the root that was signed`);
   }
   if (proof.signed === false) proof.flaws.push("the checkpoint does not bear the log's signature");
@@ -165,9 +206,14 @@ async function runProof() {
 }
 
 const PROVEN = {
-  none: ["Not checked", "no checkpoint in this report"], asked: ["One by one", "open a record: this browser checks it"], waiting: ["Checking…", ""], running: ["Checking…", ""],
-  intact: ["Intact", "checked by this browser"], unsigned: ["Whole", "this browser cannot check the signature"],
-  broken: ["NOT intact", "see what was found"], failed: ["Not checked", "the check could not be made"],
+  none: ["Not checked", "no checkpoint in this report"],
+  asked: ["One by one", "open a record: this browser checks it"],
+  waiting: ["Checking…", ""],
+  running: ["Checking…", ""],
+  intact: ["Intact", "checked by this browser"],
+  unsigned: ["Whole", "this browser cannot check the signature"],
+  broken: ["NOT intact", "see what was found"],
+  failed: ["Not checked", "the check could not be made"],
 };
 
 function drawProofState() {
@@ -176,40 +222,100 @@ function drawProofState() {
   const [title, text] = PROVEN[proof.state];
   card.dataset.state = proof.state;
   card.querySelector(".big").textContent = title;
-  card.querySelector(".sub").textContent = proof.state === "running" && proof.checked ? `${proof.checked.toLocaleString("en")} records hashed`
-    : proof.state === "intact" ? `${count(proof.held, "record")}, ${text}` : text;
+  card.querySelector(".sub").textContent =
+    proof.state === "running" && proof.checked
+      ? `${proof.checked.toLocaleString("en")} records hashed`
+      : proof.state === "intact"
+        ? `${count(proof.held, "record")}, ${text}`
+        : text;
 }
 
 function verdict() {
   switch (proof.state) {
-    case "none": return "This report carries no checkpoint, so nothing in it is proven. Make it from an export, or from an authority that signs checkpoints.";
-    case "asked": return "Each record is asked for when it is opened, with its proof where the authority signs checkpoints, and this browser checks it. The file that `chain report` writes proves all of them at once.";
-    case "intact": return `Every one of the ${count(proof.held, "record")} that this page holds stands in the log that was signed, and the page agrees with each.`;
-    case "unsigned": return `The ${count(proof.held, "record")} that this page holds give the root of the checkpoint. This browser cannot check an Ed25519 signature: let \`chain audit verify\` do it.`;
-    case "broken": return "What this page holds is not what was signed:";
-    case "failed": return `The check could not be made: ${proof.text}.`;
-    default: return "The browser is working out the tree…";
+    case "none":
+      return "This report carries no checkpoint, so nothing in it is proven. Make it from an export, or from an authority that signs checkpoints.";
+    case "asked":
+      return "Each record is asked for when it is opened, with its proof where the authority signs checkpoints, and this browser checks it. The file that `chain report` writes proves all of them at once.";
+    case "intact":
+      return `Every one of the ${count(proof.held, "record")} that this page holds stands in the log that was signed, and the page agrees with each.`;
+    case "unsigned":
+      return `The ${count(proof.held, "record")} that this page holds give the root of the checkpoint. This browser cannot check an Ed25519 signature: let \`chain audit verify\` do it.`;
+    case "broken":
+      return "What this page holds is not what was signed:";
+    case "failed":
+      return `The check could not be made: ${proof.text}.`;
+    default:
+      return "The browser is working out the tree…";
   }
 }
 
 function drawProof(view) {
   view.append(el("p", { class: `verdict ${proof.state}` }, verdict()));
-  if (proof.flaws.length) view.append(el("ul", { class: "bad" }, proof.flaws.slice(0, 50).map((one) => el("li", {}, one))));
+  if (proof.flaws.length)
+    view.append(
+      el(
+        "ul",
+        { class: "bad" },
+        proof.flaws.slice(0, 50).map((one) => el("li", {}, one)),
+      ),
+    );
   if (proof.point) {
-    view.append(facts([["log", proof.point.origin], ["records covered", `1 to ${proof.point.size.toLocaleString("en")}`],
-      ["root", hex(proof.point.root)], ["verifier key", LOG.key], ["signature", { true: "holds", false: "does not hold", null: "not checked here" }[proof.signed]],
-      ["other signatures", proof.point.signatures.filter((one) => one.who !== proof.point.name).map((one) => one.who).join(", ")],
-      ["by hash alone", LOG.others.records.length ? count(LOG.others.records.length, "record") : ""], ["not covered yet", proof.later ? count(proof.later, "later record") : ""]]),
-    el("details", {}, el("summary", {}, "The checkpoint, as it was signed"), el("pre", {}, LOG.note)));
+    view.append(
+      facts([
+        ["log", proof.point.origin],
+        ["records covered", `1 to ${proof.point.size.toLocaleString("en")}`],
+        ["root", hex(proof.point.root)],
+        ["verifier key", LOG.key],
+        ["signature", { true: "holds", false: "does not hold", null: "not checked here" }[proof.signed]],
+        [
+          "other signatures",
+          proof.point.signatures
+            .filter((one) => one.who !== proof.point.name)
+            .map((one) => one.who)
+            .join(", "),
+        ],
+        ["by hash alone", LOG.others.records.length ? count(LOG.others.records.length, "record") : ""],
+        ["not covered yet", proof.later ? count(proof.later, "later record") : ""],
+      ]),
+      el("details", {}, el("summary", {}, "The checkpoint, as it was signed"), el("pre", {}, LOG.note)),
+    );
   }
-  view.append(el("h3", {}, "What this is worth"), el("p", { class: "muted" }, "Compare the verifier key with the one that you were given by a way of its own: who can change this file can change its key and its script as well. Whoever must not believe this file checks an export with chain audit verify, or with a program of their own. What a grant means in words, and who a key belongs to, was written by the program that made the report."),
-    el("h3", {}, "Policies"), DATA.policies.length ? el("ul", {}, seen(DATA.policies).map((one) => el("li", {}, `${when(one.time)}: ${one.digest} with ${count(one.rules.length, "rule")} · `, toRecord(one.record)))) : el("p", { class: "muted" }, "No policy came into force in this record."));
+  view.append(
+    el("h3", {}, "What this is worth"),
+    el(
+      "p",
+      { class: "muted" },
+      "Compare the verifier key with the one that you were given by a way of its own: who can change this file can change its key and its script as well. Whoever must not believe this file checks an export with chain audit verify, or with a program of their own. What a grant means in words, and who a key belongs to, was written by the program that made the report.",
+    ),
+    el("h3", {}, "Policies"),
+    DATA.policies.length
+      ? el(
+          "ul",
+          {},
+          seen(DATA.policies).map((one) =>
+            el(
+              "li",
+              {},
+              `${when(one.time)}: ${one.digest} with ${count(one.rules.length, "rule")} · `,
+              toRecord(one.record),
+            ),
+          ),
+        )
+      : el("p", { class: "muted" }, "No policy came into force in this record."),
+  );
 }
 
 async function heldRecord(number) {
   const line = (await records()).get(number);
   const covered = proof.point && number <= proof.point.size && ["intact", "unsigned"].includes(proof.state);
-  return { line, said: line ? (covered ? "Stands in the log that was signed: verified by this browser." : "Not proven here: see Proof.") : "This page does not hold it." };
+  return {
+    line,
+    said: line
+      ? covered
+        ? "Stands in the log that was signed: verified by this browser."
+        : "Not proven here: see Proof."
+      : "This page does not hold it.",
+  };
 }
 
 let recordOf = heldRecord; // where a server tells, it is asked
@@ -218,7 +324,11 @@ let recordOf = heldRecord; // where a server tells, it is asked
 async function showRecord(number) {
   const box = byId("record");
   const { line, said } = await recordOf(number);
-  box.replaceChildren(el("h2", { tabindex: -1, id: "record-title" }, `Record ${number}`), el("p", { class: "muted" }, said),
-    el("pre", {}, line ? JSON.stringify(JSON.parse(line), null, 2) : ""), el("button", { type: "button", onclick: () => box.close() }, "Close"));
+  box.replaceChildren(
+    el("h2", { tabindex: -1, id: "record-title" }, `Record ${number}`),
+    el("p", { class: "muted" }, said),
+    el("pre", {}, line ? JSON.stringify(JSON.parse(line), null, 2) : ""),
+    el("button", { type: "button", onclick: () => box.close() }, "Close"),
+  );
   if (!box.open) box.showModal();
 }

@@ -8,7 +8,17 @@ function save(name, type, text) {
   say(`${name} saved`);
 }
 
-const KEPT = ["fill", "stroke", "stroke-width", "stroke-dasharray", "opacity", "font-family", "font-size", "font-weight", "text-anchor"];
+const KEPT = [
+  "fill",
+  "stroke",
+  "stroke-width",
+  "stroke-dasharray",
+  "opacity",
+  "font-family",
+  "font-size",
+  "font-weight",
+  "text-anchor",
+];
 
 // A graph that looks the same elsewhere: what the style sheet gave stands in each element.
 function standalone(graph) {
@@ -25,7 +35,12 @@ function standalone(graph) {
 }
 
 function buildSaves() {
-  byId("save-json").addEventListener("click", () => save("chain-report.json", "application/json", JSON.stringify(DATA, null, 1)));
-  byId("save-svg").addEventListener("click", () => { const graph = byId("graph"); if (graph) save("chain-report.svg", "image/svg+xml", standalone(graph)); });
+  byId("save-json").addEventListener("click", () =>
+    save("chain-report.json", "application/json", JSON.stringify(DATA, null, 1)),
+  );
+  byId("save-svg").addEventListener("click", () => {
+    const graph = byId("graph");
+    if (graph) save("chain-report.svg", "image/svg+xml", standalone(graph));
+  });
   byId("print").addEventListener("click", () => window.print());
 }

@@ -36,8 +36,10 @@ function tools(node) {
 function told(node) {
   const now = turn(node, state.at);
   const bad = refusals(node).length;
-  return `${node.name}, hop ${node.hop}, ${now ? now[1] : "not made yet"}, may use ${tools(node)}`
-    + `${bad ? `, ${count(bad, "refusal")}` : ""}, ${count(node.below.length, "delegation")} beneath`;
+  return (
+    `${node.name}, hop ${node.hop}, ${now ? now[1] : "not made yet"}, may use ${tools(node)}` +
+    `${bad ? `, ${count(bad, "refusal")}` : ""}, ${count(node.below.length, "delegation")} beneath`
+  );
 }
 
 // What was asked here and not let through, alike asks together, the most frequent first.
@@ -48,7 +50,9 @@ function stubTexts(node) {
     alike.set(text, (alike.get(text) || 0) + 1);
   }
   const all = [...alike].sort((a, b) => b[1] - a[1]);
-  const shown = all.slice(0, MAX_STUBS).map(([text, times]) => ({ text, times: times > 1 ? ` ×${times}` : "", waits: false }));
+  const shown = all
+    .slice(0, MAX_STUBS)
+    .map(([text, times]) => ({ text, times: times > 1 ? ` ×${times}` : "", waits: false }));
   const rest = all.slice(MAX_STUBS).reduce((sum, [, times]) => sum + times, 0);
   if (rest) shown.push({ text: `${rest} more refused`, times: "", waits: false });
   const held = waiting(node).length;
@@ -59,31 +63,55 @@ function stubTexts(node) {
 function stubs(node, place, hits) {
   return stubTexts(node).map(({ text, times, waits }, at) => {
     const y = place.y + BOX.height + 10 + at * BOX.stub;
-    return draw("g", { class: `stub${waits ? " waits" : ""}${hits.has(node) ? "" : " context"}` },
+    return draw(
+      "g",
+      { class: `stub${waits ? " waits" : ""}${hits.has(node) ? "" : " context"}` },
       draw("path", { d: `M${place.x + 14} ${y - 9}v9h10`, class: "stub-line" }),
-      draw("path", { d: waits ? `M${place.x + 28} ${y - 4}v8m5 -8v8` : `M${place.x + 27} ${y - 3.5}l7 7m0 -7l-7 7`, class: "stub-mark" }),
-      draw("text", { x: place.x + 40, y: y + 4 }, short(text, 36 - times.length) + times));
+      draw("path", {
+        d: waits ? `M${place.x + 28} ${y - 4}v8m5 -8v8` : `M${place.x + 27} ${y - 3.5}l7 7m0 -7l-7 7`,
+        class: "stub-mark",
+      }),
+      draw("text", { x: place.x + 40, y: y + 4 }, short(text, 36 - times.length) + times),
+    );
   });
 }
 
 function box(node, place, hits, marked) {
   const now = status(node);
-  const kinds = ["node", now, hits.has(node) ? "" : "context", node === state.selected ? "selected" : "",
-    marked.has(node) ? "marked" : ""].filter(Boolean).join(" ");
+  const kinds = [
+    "node",
+    now,
+    hits.has(node) ? "" : "context",
+    node === state.selected ? "selected" : "",
+    marked.has(node) ? "marked" : "",
+  ]
+    .filter(Boolean)
+    .join(" ");
   const calls = state.at < DATA.at ? seen(node.events).filter((event) => event.effect === "ALLOW").length : node.calls;
   const glyphAt = `translate(${place.x + 11} ${place.y + 9})`;
-  return draw("g", {
-    class: kinds, role: "treeitem", "data-node": node.index, tabindex: -1, "aria-label": told(node),
-    "aria-level": node.hop + 1, "aria-selected": node === state.selected ? "true" : "false",
-    ...(place.kids.length ? { "aria-expanded": "true" } : {}),
-  },
-  draw("title", {}, `${node.who.name}\n${node.gives.lines.join("\n")}`),
-  draw("rect", { x: place.x, y: place.y, width: BOX.width, height: BOX.height, rx: 7 }),
-  draw("path", { class: `glyph ${now}`, d: SHAPES[now], "fill-rule": "evenodd", transform: glyphAt }),
-  draw("svg", { x: place.x + 31, y: place.y, width: BOX.width - 39, height: BOX.height },
-    draw("text", { class: "name", x: 0, y: 19 }, short(node.name, calls > 0 ? 20 : 26)),
-    draw("text", { class: "gives", x: 0, y: 35 }, short(tools(node), 28))),
-  calls > 0 && draw("text", { class: "calls", x: place.x + BOX.width - 9, y: place.y + 19 }, `${calls} ✓`));
+  return draw(
+    "g",
+    {
+      class: kinds,
+      role: "treeitem",
+      "data-node": node.index,
+      tabindex: -1,
+      "aria-label": told(node),
+      "aria-level": node.hop + 1,
+      "aria-selected": node === state.selected ? "true" : "false",
+      ...(place.kids.length ? { "aria-expanded": "true" } : {}),
+    },
+    draw("title", {}, `${node.who.name}\n${node.gives.lines.join("\n")}`),
+    draw("rect", { x: place.x, y: place.y, width: BOX.width, height: BOX.height, rx: 7 }),
+    draw("path", { class: `glyph ${now}`, d: SHAPES[now], "fill-rule": "evenodd", transform: glyphAt }),
+    draw(
+      "svg",
+      { x: place.x + 31, y: place.y, width: BOX.width - 39, height: BOX.height },
+      draw("text", { class: "name", x: 0, y: 19 }, short(node.name, calls > 0 ? 20 : 26)),
+      draw("text", { class: "gives", x: 0, y: 35 }, short(tools(node), 28)),
+    ),
+    calls > 0 && draw("text", { class: "calls", x: place.x + BOX.width - 9, y: place.y + 19 }, `${calls} ✓`),
+  );
 }
 
 // Children share a trunk, so that many of them are one line and not a fan.
@@ -104,8 +132,11 @@ function drawTree(view, { hits, shown }) {
   const { places, width, height, hops } = layout(shown);
   const marked = marks();
   const parts = { edges: [], boxes: [], marks: [] };
-  hops.forEach((hop, at) => parts.marks.push(draw("text", { class: "hop", x: BOX.left + at * BOX.column, y: 18 },
-    hop === 0 ? "hop 0 · issued" : `hop ${hop}`)));
+  hops.forEach((hop, at) =>
+    parts.marks.push(
+      draw("text", { class: "hop", x: BOX.left + at * BOX.column, y: 18 }, hop === 0 ? "hop 0 · issued" : `hop ${hop}`),
+    ),
+  );
   for (const node of order) {
     const place = places.get(node);
     if (!place) continue;
@@ -116,17 +147,27 @@ function drawTree(view, { hits, shown }) {
     parts.boxes.push(box(node, place, hits, marked), ...stubs(node, place, hits));
   }
   const scale = state.scale || 1;
-  const made = draw("svg", {
-    id: "graph", role: "tree", "aria-label": "Delegations by hop", viewBox: `0 0 ${width} ${height}`,
-    width: Math.round(width * scale), height: Math.round(height * scale),
-  }, ...[parts.marks, parts.edges, parts.boxes].map((one) => draw("g", { role: "none" }, one)));
+  const made = draw(
+    "svg",
+    {
+      id: "graph",
+      role: "tree",
+      "aria-label": "Delegations by hop",
+      viewBox: `0 0 ${width} ${height}`,
+      width: Math.round(width * scale),
+      height: Math.round(height * scale),
+    },
+    ...[parts.marks, parts.edges, parts.boxes].map((one) => draw("g", { role: "none" }, one)),
+  );
   made.addEventListener("click", (event) => {
     const hit = event.target.closest("[data-node]");
     if (hit) select(nodes[Number(hit.dataset.node)], { focus: true });
   });
   made.addEventListener("keydown", (event) => treeKey(event, places));
   view.append(el("div", { class: "scroll", id: "scroll" }, made));
-  const stop = (state.selected && made.querySelector(`[data-node="${state.selected.index}"]`)) || made.querySelector("[data-node]");
+  const stop =
+    (state.selected && made.querySelector(`[data-node="${state.selected.index}"]`)) ||
+    made.querySelector("[data-node]");
   if (stop) stop.setAttribute("tabindex", "0");
 }
 
@@ -140,7 +181,10 @@ function treeKey(event, places) {
   const to = {
     ArrowLeft: () => (node.above && places.has(node.above) ? node.above : null),
     ArrowRight: () => places.get(node).kids[0],
-    ArrowUp: () => all[at - 1], ArrowDown: () => all[at + 1], Home: () => all[0], End: () => all[all.length - 1],
+    ArrowUp: () => all[at - 1],
+    ArrowDown: () => all[at + 1],
+    Home: () => all[0],
+    End: () => all[all.length - 1],
   }[event.key];
   if (to) {
     event.preventDefault();
