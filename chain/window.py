@@ -97,20 +97,34 @@ class Window(History):
         enough = self._delegations * 3 // 4
         roots = [one for one in self.given.values() if one.above is None]
         over = sorted((end, root.id) for root in roots if (end := _end(root)) <= now)
+        held = set[str]()
         for _, root in over:
             if len(self.given) <= enough:
                 break
             for one in (self.given[root], *self.given[root].beneath):
                 del self.given[one.id]
+                held.add(one.holder)
                 self.revoked.pop(one.id, None)
                 if calls := self._counted.pop(one.id, 0):
                     self._counted[""] += calls
                 self._count(delegations=1)
+        self._forget(held)
         if len(self.given) > self._delegations * 15 // 16:
             raise InvalidRequestError(
                 f"about {self._delegations} delegations stand, more than one page holds; `chain report --task` writes "
                 "the page of one task"
             )
+
+    def _forget(self, held: set[str]) -> None:
+        """Let go of who holds nothing any more, and under whom nobody works who does."""
+        needed = {one.holder for one in self.given.values()}
+        for holder in list(needed):
+            above = str(self.principal(holder).get("under") or "")
+            while above and above not in needed:
+                needed.add(above)
+                above = str(self.principal(above).get("under") or "")
+        for holder in held - needed:
+            self.enrolled.pop(holder, None)
 
 
 def _allowed(entry: Entry) -> bool:

@@ -207,7 +207,7 @@ async function runProof() {
 
 const PROVEN = {
   none: ["Not checked", "no checkpoint in this report"],
-  asked: ["One by one", "open a record: this browser checks it"],
+  asked: ["Record by record", "open one: this browser checks it"],
   waiting: ["Checking…", ""],
   running: ["Checking…", ""],
   intact: ["Intact", "checked by this browser"],

@@ -85,6 +85,9 @@ class Events:
         except ChainError as error:
             if error.reason is Reason.CONSUMER_SLOW or not await stream.end(error):
                 connection.cut()
+        except Exception:
+            connection.cut()  # nothing else would end it
+            raise
         finally:
             gone.cancel()
 

@@ -111,12 +111,13 @@ class Mirror:
         return Document(sha256(rest).hexdigest()[:32], msgspec.json.encode(instants)[:-1] + b"," + rest[1:])
 
     def _catch_up(self) -> None:
-        """Take in all that survives power loss.
+        """Take in all that survives power loss; what comes meanwhile is for the next time.
 
         Raises:
             InvalidRequestError: more stands than a window holds.
         """
-        while not self._closed:
+        goal = self._watching.synced
+        while self._revision < goal and not self._closed:
             began = time.perf_counter()
             lines, revision = self._watching.lines(self._revision, PART)
             try:
@@ -126,8 +127,6 @@ class Mirror:
                 self._window, self._revision = Window(), 0
                 raise
             self._revision = revision
-            if len(lines) < PART:
-                return
             time.sleep(time.perf_counter() - began)
 
 

@@ -23,10 +23,10 @@ class Book:
         self.entries.append(entry)
         self.window.take(entry)
 
-    def give(self, name: str, parent: str | None = None, exp: int = 10**9) -> None:
+    def give(self, name: str, parent: str | None = None, exp: int = 10**9, holder: str = "h") -> None:
         self.write(
             "issued" if parent is None else "delegated",
-            id=name, parent=parent, holder="h", issuer="i", signer="s", hop=0 if parent is None else 1, iat=0, exp=exp,
+            id=name, parent=parent, holder=holder, issuer="i", signer="s", hop=int(parent is not None), iat=0, exp=exp,
         )  # fmt: skip
 
     def call(self, leaf: str, effect: str = "ALLOW") -> None:
@@ -108,3 +108,20 @@ def test_what_was_used_before_is_not_found_unused() -> None:
     rows = notable(book.window, 100, book.window.gone.allowed)
     assert [row["id"] for row in rows if row["kind"] == "unused"] == ["idle"]
     assert book.window.gone.allowed["used"] == 3
+
+
+def test_who_holds_nothing_any_more_goes_and_who_answers_for_others_stays() -> None:
+    book = Book(Window(8, 8))
+    for holder, under in (("boss", ""), ("worker", "boss"), ("gone", "boss"), ("new", "")):
+        who = {"id": f"spiffe://a.test/{holder}", "kind": "agent", "owner": "team"} | (
+            {"under": under} if under else {}
+        )
+        book.write("enrolled", holder=holder, principal=who)
+    book.give("stands", holder="worker")
+    for number in range(8):
+        book.give(f"over{number}", exp=number, holder="boss" if number % 2 else "gone")
+    assert len(book.window.given) == 6
+    for number in range(8, 16):
+        book.give(f"over{number}", exp=number, holder="boss")
+    assert set(book.window.enrolled) == {"boss", "worker", "new"}
+    assert book.window.parties("worker") == ["spiffe://a.test/worker", "spiffe://a.test/boss"]
