@@ -47,6 +47,10 @@ def records(size: int, seed: int = 7) -> Iterator[Entry]:
     for number in range(agents):
         principal = {"id": f"spiffe://bench.example/agent/{number}", "kind": "agent", "owner": "team", "under": None}
         yield entry("enrolled", {"holder": f"key-{number}", "principal": principal, "caller": "ops"})
+    for mode in ("suspended", "quarantined"):  # of nobody who holds anything, but every delegation has to be asked
+        name = f"spiffe://bench.example/{mode}"
+        yield entry("suspended", {"scope": "agent", "name": name, "mode": mode, "until": 0, "cause": ""})
+    yield entry("revoked", {"kind": "holder", "name": "nobody", "cause": ""})
     given: list[tuple[str, int, str, list[str], int, int]] = []
     for number in range(size):
         above = dice.choice(given) if given and dice.random() > 0.02 else None

@@ -6,7 +6,7 @@ the records are what was written is another question (`chain.intact`), and is as
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -220,7 +220,9 @@ def _word(entry: Entry, said: str, what: Row) -> Row:
     return {"record": entry.revision, "time": entry.seconds, **by, **what}
 
 
-def could(history: History, agent: str, now: float, tool: str | None = None) -> list[Row]:
+def could(
+    history: History, agent: str, now: float, tool: str | None = None, live: Iterable[Given] | None = None
+) -> list[Row]:
     """What an agent could still do: every tool of every delegation that it holds and that stands.
 
     Args:
@@ -228,9 +230,10 @@ def could(history: History, agent: str, now: float, tool: str | None = None) -> 
         agent: as in `Which`.
         now: seconds; at which instant.
         tool: only this one.
+        live: what stands then, where somebody found that out already; or that part of it which the agent holds.
     """
     rows: list[Row] = []
-    for one in history.live(now):
+    for one in history.live(now) if live is None else live:
         if not is_agent(history, one.holder, agent) and one.bound != agent:
             continue
         grant = one.grant or Grant(tools={})

@@ -128,10 +128,48 @@ class History:
         Each is asked about itself alone, since its parent was asked before: what `end` says of each by its whole chain.
         """
         standing: set[str] = set()
+        struck, halted = self._felled(), self.halts(now)
         for one in self.given.values():
-            if (one.above is None or one.above.id in standing) and self._stands(one, now):
+            if one.exp <= now or one.id in self.revoked or (one.above is not None and one.above.id not in standing):
+                continue
+            if not struck(one) and not halted(one):
                 standing.add(one.id)
                 yield one
+
+    def halts(self, now: float, mode: str = "suspended") -> Callable[[Given], bool]:
+        """Return what tells of one hop after the other whether `stop` finds anything against it.
+
+        What stops a holder is found out once for all that it holds: a question asks a hundred thousand.
+        """
+        active = [scope for scope in self.suspended if self.suspension(scope, now, mode) is not None]
+        tasks = {name for scope, name in active if scope == "task"}
+        everything = ("everything", EVERYTHING) in active
+        known: dict[tuple[str, ...], bool] = {}
+
+        def halted(hop: Given) -> bool:
+            if everything or hop.task in tasks:
+                return True
+            if hop.names not in known:
+                known[hop.names] = any(self.suspension(scope, now, mode) is not None for scope in self._over(hop))
+            return known[hop.names]
+
+        return halted if active else _never
+
+    def _felled(self) -> Callable[[Given], bool]:
+        """Return what tells whether a hop bears a name that was revoked (`names`)."""
+        if not self.struck:
+            return _never
+        struck: dict[str, set[str]] = {kind: set() for kind in ("holder", "key", "task", "issuer")}
+        for kind, name in self.struck:
+            struck.setdefault(kind, set()).add(name)
+        holders, keys, tasks, issuers = (struck[kind] for kind in ("holder", "key", "task", "issuer"))
+
+        def felled(hop: Given) -> bool:
+            if hop.signer in keys or hop.task in tasks or not holders.isdisjoint(hop.names):
+                return True
+            return hop.above is None and hop.issuer in issuers
+
+        return felled
 
     def stop(self, one: Given, now: float, mode: str = "suspended") -> Entry | None:
         """Return the record that suspends, or with that mode quarantines, the holder of one hop or its task."""
@@ -144,13 +182,6 @@ class History:
         if entry is None or entry.body.get("mode") != mode or 0 < entry.body.get("until", 0) <= now:
             return None
         return entry
-
-    def _stands(self, hop: Given, now: float) -> bool:
-        if hop.exp <= now or hop.id in self.revoked:
-            return False
-        if self.struck and any(name in self.struck for name in self.names(hop)):
-            return False
-        return not self.suspended or self.stop(hop, now) is None
 
     def policy_at(self, revision: int) -> Entry | None:
         """Return the record that put the policy in force which a later record was decided under."""
@@ -173,6 +204,9 @@ class History:
         """
         yield "everything", EVERYTHING
         yield "task", hop.task
+        yield from self._over(hop)
+
+    def _over(self, hop: Given) -> Iterator[tuple[str, str]]:
         for name in hop.names:
             yield from stops(name, self.roster.line(name))
 
@@ -181,6 +215,10 @@ class History:
             if (entry := self.stop(hop, now)) is not None:
                 return _ended("suspended", entry, hop.id)
         return None
+
+
+def _never(_hop: Given) -> bool:
+    return False
 
 
 def _ended(reason: str, entry: Entry, of: str = "") -> End:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -189,6 +190,9 @@ def cut_(
     found = cut.least(forest, Work(agent, stop.tool), keep, stop.arguments)
     columns = ("record", "do", "agent", "stops", "falls", "command", "kept")
     answer(forest.history, cut.rows(forest, found), columns, as_json=as_json, limit=limit)
+    if not found.ways:
+        words = f"chain: nothing that stands lets `{agent}` call `{stop.tool}`; what is suspended does not stand"
+        click.echo(printable(words), err=True)
     if found.blocked:
         ctx.exit(DENIED)
 
@@ -254,10 +258,11 @@ def diff(
     *,
     as_json: bool,
 ) -> None:
-    """What differs between two delegations; or what appeared and fell between two instants, --at and --to."""
-    if to is not None:
+    """What differs between two delegations; or what appeared and fell between two instants, --at and --to (now)."""
+    if first is None or to is not None:
         if first is not None or record.at is None:
-            raise ConfigurationError("two instants are --at and --to, without delegations")
+            raise ConfigurationError("name two delegations, or --at and --to without any")
+        to = time.time() if to is None else to
         if to < record.at:
             raise InvalidRequestError("--to lies before --at")
         before, after = History(), History()
@@ -269,8 +274,8 @@ def diff(
         changes = difference.since(Forest(before, record.at), Forest(after, to))
         answer(after, changes, ("record", "change", "agent", "why", "ended", "task"), as_json=as_json, limit=limit)
         return
-    if first is None or second is None:
-        raise ConfigurationError("name two delegations, or --at and --to")
+    if second is None:
+        raise ConfigurationError("name two delegations, or --at and --to without any")
     forest = _forest(record, where)
     history = forest.history
     found = difference.between(forest, named(history, first), named(history, second))

@@ -38,17 +38,17 @@ def ways(forest: Forest, tool: str, arguments: Arguments | None = None) -> Itera
     classed = class_of(forest, tool)
     if forest.history.suspension(("tool", tool), forest.now) is not None:
         return
-    quarantine = any(entry.body.get("mode") == "quarantined" for entry in forest.history.suspended.values())
-    still = quarantine and classed in ("write", "act")
-    if still and forest.history.suspension(("tool", tool), forest.now, "quarantined") is not None:
+    reads = classed not in ("write", "act")  # a class that is not known may be that of a read
+    if not reads and forest.history.suspension(("tool", tool), forest.now, "quarantined") is not None:
         return
+    halted = forest.history.halts(forest.now, "quarantined")
     able: set[str] = set()
     for one in forest.live.values():
         if one.above is not None and one.above.id not in able:
             continue
         if not _permits(one, tool, arguments, classed) or _used_up(forest, one, arguments):
             continue
-        if still and forest.history.stop(one, forest.now, "quarantined") is not None:
+        if not reads and halted(one):
             continue
         able.add(one.id)
         yield one
@@ -188,7 +188,7 @@ def what_can(forest: Forest, agent: str, tool: str | None = None) -> Rows:
         NotFoundError: nobody is called so.
     """
     forest.require(agent)
-    found = auditor.could(forest.history, agent, forest.now, tool)
+    found = auditor.could(forest.history, agent, forest.now, tool, forest.of(agent))
     return Rows(partial(_effective, forest, row) for row in found)
 
 

@@ -175,7 +175,8 @@ def _orphaned(forest: Forest) -> Iterator[Made]:
     if not history.suspended:
         return
     for one in history.given.values():
-        end = None if one.id in forest.live else history.end(one, forest.now)
+        gone = one.id in forest.live or one.exp <= forest.now
+        end = None if gone else history.end(one, forest.now)
         if end is not None and end.reason == "suspended" and end.of != one.id:
             by = [entry for entry in history.suspended.values() if entry.revision == end.revision]
             yield partial(_finding, forest, one, ORPHANED, "the holder of what it was made from is suspended", (), by)

@@ -72,6 +72,13 @@ def test_the_cut_is_what_revoke_takes(run: Run, paid: str) -> None:
     assert (hindered["do"], hindered["kept"]) == ("cannot", first["id"])
 
 
+def test_where_nothing_is_to_be_cut_that_is_said(run: Run) -> None:
+    result = run("cut", CLERK, "--tool", "no.tool")
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, "0 rows")
+    assert "what is suspended does not stand" in result.stderr
+    assert run("cut", ORCHESTRATOR, "--tool", "web.search").stderr == ""
+
+
 def test_it_stops_when_it_is_made(kept: Path, run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "kept"
     researcher = "spiffe://demo.example/researcher"
@@ -123,6 +130,9 @@ def test_two_instants_and_two_delegations(run: Run, paid: str) -> None:
         ("fell", "expired"),
     }
     assert rows(run, "diff", "--at", "1970-01-02", "--to", paid)
+    until_now = rows(run, "diff", "--at", paid)
+    assert {row["id"] for row in until_now if row["change"] == "fell"} <= {row["id"] for row in changes}
+    assert any(row["change"] == "fell" for row in until_now)
     up = rows(run, "lineage", CLERK, "--at", paid)
     between = {row["what"]: row for row in rows(run, "diff", up[1]["id"], up[2]["id"])}
     assert between["`bank.pay` argument `amount`"]["b"] == "from 0 up to 20"
@@ -166,7 +176,9 @@ def test_no_more_is_shown_than_was_asked_for(run: Run) -> None:
         (["blast", "nothing-like-this"], 1),
         (["cut", CLERK, "--tool", "bank.pay", "--keep", CLERK, "no.tool"], 1),
         (["diff"], 2),
+        (["diff", "one"], 2),
         (["diff", "--to", "2099-01-01"], 2),
+        (["diff", "one", "two", "--to", "2099-01-01"], 2),
         (["diff", "--at", "2099-01-01", "--to", "2098-01-01"], 2),
         (["export", "--out", "/nowhere/at/all"], 2),
         (["export", "nothing-like-this"], 1),
