@@ -186,6 +186,7 @@ def rule(history: History, which: Which) -> list[Row]:
                 "policy": body.get("policy", ""),
                 "activated": 0 if policy is None else policy.revision,
                 "findings": [finding[2] for finding in body.get("findings", ())],
+                "posture": list(body.get("posture", ())),
                 "decision": body["id"],
             }
         )
@@ -231,7 +232,11 @@ def could(
         now: seconds; at which instant.
         tool: only this one.
         live: what stands then, where somebody found that out already; or that part of it which the agent holds.
+
+    Raises:
+        NotFoundError: nobody is or was called so: that is a slip, and no comfort.
     """
+    _require_known(history, agent)
     rows: list[Row] = []
     for one in history.live(now) if live is None else live:
         if not is_agent(history, one.holder, agent) and one.bound != agent:
@@ -253,6 +258,13 @@ def could(
                     }
                 )
     return rows
+
+
+def _require_known(history: History, agent: str) -> None:
+    holders = {*history.enrolled, *(one.holder for one in history.given.values())}
+    bound = {one.bound for one in history.given.values()}
+    if agent not in bound and not any(is_agent(history, holder, agent) for holder in holders):
+        raise NotFoundError(f"no agent `{agent[:256]}`")
 
 
 def attempts(history: History, which: Which) -> list[Row]:

@@ -149,6 +149,8 @@ class Deciding:
         decision = decided(findings, writing.at.now, self._id(), writing.revision, shadow=shadow, **told)
         holder = None if item.chain is None else live.principal(item.chain.leaf.holder)
         body = records.decided(decision, item.request, self._caller, item.tool, item.chain, holder, verdict)
+        if item.chain is not None and live.controls.standings:
+            body |= records.posture((hop.hop, live.party(hop.holder).standing) for hop in item.chain.hops)
         writing.record("decided", body)
         writing.fan_out()
         if verdict is not None and verdict.proven and item.chain is not None:

@@ -7,6 +7,7 @@ much the record shows. What nobody tells of the configuration is unknown, and ne
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -20,6 +21,9 @@ from chain.mechanismrun import OF_OPERATION
 
 MECHANISMS = {one.name: one for one in (*OF_CALLS, *OF_OPERATION)}
 """Name -> mechanism."""
+
+_LAST = 253_402_300_799
+"""Seconds: the last instant that a date with four digits of a year has."""
 
 
 class State(StrEnum):
@@ -85,7 +89,8 @@ class Finding(NamedTuple):
     """Something that people have to do.
 
     Attributes:
-        what: `review` of an emergency that nobody signed off, or `owner` of what nobody answers for.
+        what: `review` of an emergency that nobody signed off, or of a principal whose day for it is over; or `owner` of
+            what nobody answers for.
         record: that shows it.
         since: seconds.
         detail: in words.
@@ -161,6 +166,7 @@ def findings_of(history: History, now: float) -> Iterable[Finding]:
             detail = f"nobody signed off the emergency of `{who}` for `{tool}`, request {asked.entry.body['id']}: {why}"
             yield Finding("review", entry.revision, entry.seconds, detail)
     yield from _unowned(history, now)
+    yield from _overdue(history, now)
 
 
 def unreviewed(asked: Asked) -> Entry | None:
@@ -187,6 +193,19 @@ def _unowned(history: History, now: float) -> Iterable[Finding]:
         entry, more = ones[0].entry, f" and of {len(ones) - 1} more" if len(ones) > 1 else ""
         detail = f"nobody answers for `{holder}`, the holder of {ones[0].id}{more}"
         yield Finding("owner", entry.revision, entry.seconds, detail)
+
+
+def _overdue(history: History, now: float) -> Iterable[Finding]:
+    """Yield once each the principals whose review was due by a day that is over; not those whose keys are all gone."""
+    today = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=min(max(now, 0), _LAST))).date().isoformat()
+    told: set[str] = set()
+    for holder, entry in history.enrolled.items():
+        who = history.principal(holder)
+        due, name = str(who.get("review") or ""), str(who.get("id", ""))
+        if due and due < today and name not in told and ("holder", holder) not in history.struck:
+            told.add(name)
+            detail = f"`{name}` was to be reviewed by {due}; `{who.get('owner', '')}` answers for it"
+            yield Finding("review", entry.revision, entry.seconds, detail)
 
 
 def _named(names: Sequence[str]) -> Iterable[Framework]:

@@ -8,6 +8,7 @@ domain.
 from __future__ import annotations
 
 import re
+from datetime import date
 from functools import cached_property
 from typing import Literal, TypeAlias
 
@@ -102,6 +103,7 @@ class Principal(BaseModel):
         kind: human, agent or service.
         owner: the accountable person or team.
         under: thumbprint of the agent that enrolled this worker, if one did.
+        review: the day by which its owner looks again whether it is still needed, `YYYY-MM-DD`; None where nobody said.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -110,11 +112,19 @@ class Principal(BaseModel):
     kind: Kind = "agent"
     owner: str = Field(min_length=1, max_length=256)
     under: str | None = None
+    review: str | None = None
 
     @field_validator("id")
     @classmethod
     def _strict_id(cls, value: str) -> str:
         parse_id(value)
+        return value
+
+    @field_validator("review")
+    @classmethod
+    def _a_day(cls, value: str | None) -> str | None:
+        if value is not None and (len(value) != len("YYYY-MM-DD") or date.fromisoformat(value).isoformat() != value):
+            raise ValueError("a review is on a day: YYYY-MM-DD")
         return value
 
     @cached_property

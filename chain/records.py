@@ -6,7 +6,7 @@ and arguments; never a token, never a proof, never raw arguments.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -17,7 +17,7 @@ from chain.approval import Approval, Vote
 from chain.base64url import b64encode
 from chain.case import Verdict
 from chain.catalog import Tool
-from chain.control import Named, Suspension
+from chain.control import ORDINARY, Named, Standing, Suspension
 from chain.decision import Decision
 from chain.delegation import Chain, Delegation
 from chain.errors import ExcessError
@@ -274,6 +274,16 @@ def decided(
     if decision.findings:
         body["findings"] = [[f.reason.value, f.hop, f.detail] for f in decision.findings]
     return body
+
+
+def posture(hops: Iterable[tuple[int, Standing]]) -> dict[str, Any]:
+    """Return how the holders of a chain stood when a call was decided, as far as signals said anything of them.
+
+    Args:
+        hops: each hop, with how its holder stands.
+    """
+    found = [[hop, one.risk, one.assurance, list(one.labels)] for hop, one in hops if one != ORDINARY]
+    return {"posture": found} if found else {}
 
 
 def _said(decision: Decision) -> dict[str, Any]:

@@ -115,7 +115,9 @@ def principal_of(agent: AgentSettings, name: str | None = None) -> Principal:
         ConfigurationError: it cannot be that.
     """
     try:
-        return Principal(id=name or agent.id, kind=agent.kind, owner=agent.owner, under=agent.under)
+        return Principal(
+            id=name or agent.id, kind=agent.kind, owner=agent.owner, under=agent.under, review=agent.review
+        )
     except ValidationError as error:
         raise ConfigurationError(f"agent `{agent.id}`: {explain(error)}") from None
 

@@ -145,6 +145,7 @@ class AgentSettings(Keyed):
     svid: bool = Field(default=False, description="instead of a key: enrol the id itself, for which its SVID speaks")
     custody: bool = Field(default=False, description="instead of a key: the server makes one and keeps it")
     under: str | None = Field(None, description="thumbprint of the agent that this worker belongs to")
+    review: str | None = Field(None, description="day of its next review, YYYY-MM-DD; `chain controls report` tells")
 
 
 class LifetimeSettings(Strict):

@@ -828,6 +828,7 @@ class EnrolRequest(_message.Message):
     UNDER_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     PROOF_FIELD_NUMBER: _builtins.int
+    REVIEW_FIELD_NUMBER: _builtins.int
     jwk_json: _builtins.bytes
     """The public key as a JWK: Ed25519 or P-256. Empty enrols the id itself, for which an SVID speaks; only an operator may."""
     principal: _builtins.str
@@ -848,6 +849,8 @@ class EnrolRequest(_message.Message):
     """What the worker's key says to it: a compact JWS by that key, of `typ` "chain-enrol+jwt", over principal, agent and
     authority. An agent must send it; an operator need not.
     """
+    review: _builtins.str
+    """The day by which its owner looks again whether it is still needed, YYYY-MM-DD; empty where nobody says."""
     def __init__(
         self,
         *,
@@ -859,10 +862,11 @@ class EnrolRequest(_message.Message):
         under: _builtins.str = ...,
         idempotency_key: _builtins.str = ...,
         proof: _builtins.bytes = ...,
+        review: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "jwk_json", b"jwk_json", "kind", b"kind", "owner", b"owner", "principal", b"principal", "proof", b"proof", "trust_domain", b"trust_domain", "under", b"under"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "jwk_json", b"jwk_json", "kind", b"kind", "owner", b"owner", "principal", b"principal", "proof", b"proof", "review", b"review", "trust_domain", b"trust_domain", "under", b"under"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -31,6 +31,7 @@ def enrol_to(
         owner=principal.owner,
         trust_domain=principal.trust_domain,
         under=principal.under or "",
+        review=principal.review or "",
         idempotency_key=key,
         proof=(proof or "").encode(),
     )
@@ -49,7 +50,9 @@ def enrol_from(message: delegation_pb2.EnrolRequest) -> tuple[PublicKey | None, 
     if not name.startswith("spiffe:"):
         name = f"spiffe://{message.trust_domain}/{name}"
     try:
-        principal = Principal(id=name, kind=kind, owner=message.owner, under=message.under or None)
+        principal = Principal(
+            id=name, kind=kind, owner=message.owner, under=message.under or None, review=message.review or None
+        )
     except ValidationError as error:
         raise InvalidRequestError(f"the principal: {error.errors(include_input=False)[0]['msg']}") from None
     if message.trust_domain not in ("", principal.trust_domain):

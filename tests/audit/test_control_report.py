@@ -151,6 +151,23 @@ def test_what_stands_and_nobody_answers_for_is_found() -> None:
     assert once.detail == "nobody answers for `k1`, the holder of d1 and of 2 more"
 
 
+def test_a_review_that_is_overdue_is_found_until_another_day_is_named() -> None:
+    def enrolled(number: int, day: str | None, holder: str = "k1") -> Entry:
+        who = {"id": "spiffe://a.test/bot", "owner": "team", "review": day}
+        return Entry(number, "enrolled", 1000, {"holder": holder, "principal": who})
+
+    noon = 20_000 * 86_400 + 43_200.0  # of 2024-10-04
+    for day in (None, "2024-10-04", "2030-01-01"):
+        assert of(FULL, enrolled(1, day), now=noon).findings == ()
+    (one,) = of(FULL, enrolled(1, "2024-10-03"), enrolled(2, "2024-10-03", "k2"), now=noon).findings
+    assert (one.what, one.record) == ("review", 1)
+    assert one.detail == "`spiffe://a.test/bot` was to be reviewed by 2024-10-03; `team` answers for it"
+    assert of(FULL, enrolled(1, "2024-10-03"), enrolled(2, "2025-10-03"), now=noon).findings == ()
+    gone = Entry(2, "revoked", 2000, {"kind": "holder", "name": "k1", "cause": "left"})
+    assert of(FULL, enrolled(1, "2024-10-03"), gone, now=noon).findings == ()
+    assert len(of(FULL, enrolled(1, "2024-10-03"), now=1e300).findings) == 1
+
+
 def test_the_demonstration_has_no_gap_and_its_rows_show_evidence(run: Run, kept: Path) -> None:
     result = run("controls", "report", "--ledger", kept, "--json")
     assert result.exit_code == 0, result.stderr

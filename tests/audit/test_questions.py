@@ -69,6 +69,7 @@ def test_what_could_still_be_done_and_what_could_before(ask: Ask) -> None:
     assert [(row["tool"], row["arguments"]) for row in rows] == [("bank.pay", {"amount": "from 0 up to 20"})]
     assert ask("could", CLERK) == [], "what it had was revoked with all above it"
     assert ask("could", "spiffe://demo.example/orchestrator", "--tool", "web.search")
+    assert ask("could", "spiffe://demo.example/people/ann") == [], "she holds nothing"
 
 
 def test_what_was_tried_and_refused(ask: Ask) -> None:
@@ -103,6 +104,7 @@ def test_nothing_is_known_before_anything_happened(ask: Ask) -> None:
         (["path", "nothing-like-this"], 1),
         (["path", "x"], 1),
         (["path", "-an-id-that-begins-with-a-dash"], 1),
+        (["could", "spiffe://demo.example/clerc"], 1),
         (["who", "--at", "yesterday"], 2),
         (["who", "--arguments", "{"], 2),
         (["who", "--key", "x+00000000+y"], 2),

@@ -14,6 +14,7 @@ from chain.base64url import b64decode, b64encode
 from chain.bundles import default
 from chain.caller import Caller, Role
 from chain.key import THUMBPRINT_URI, KeySigner
+from chain.ledger import decode
 from chain.principal import Principal
 from chain.reason import Reason
 from chain.signal import EVENTS, KINDS, SET_TYPE, Kind, Transmitter
@@ -73,6 +74,21 @@ def test_risk_turns_the_next_call_and_back(ruled: World) -> None:
     assert "risk" in decision.findings[0].detail
     tell(ruled, "risk-level-change", agent(3), level="low")
     ruled.allowed(tokens, CAROL)
+
+
+def test_a_decision_says_how_those_of_its_chain_stood(ruled: World) -> None:
+    def posture() -> object:
+        return decode(ruled.store.records()[-1][0]).body.get("posture")
+
+    tokens = honest()
+    ruled.allowed(tokens, CAROL)
+    assert posture() is None, "nobody said anything"
+    tell(ruled, "risk-level-change", agent(2), level="medium")
+    ruled.allowed(tokens, CAROL)
+    assert posture() == [[1, "medium", "", []]]
+    tell(ruled, "risk-level-change", agent(3), level="high")
+    ruled.denied(Reason.POLICY_DENIED, None, tokens, CAROL)
+    assert posture() == [[1, "medium", "", []], [2, "high", "", []]]
 
 
 def test_risk_of_anybody_in_the_chain_counts(ruled: World) -> None:

@@ -58,6 +58,20 @@ def test_agents_are_enrolled_once_and_strictly(directory: Path) -> None:
         compose(ServeSettings(**configuration(directory, agents=bad)), MemoryStore(), signer=KEYS["issuer"])
 
 
+def test_an_agent_may_name_the_day_of_its_review(directory: Path) -> None:
+    bob = {"jwk": jwk(KEYS["bob"]), "id": "spiffe://team.example/bob", "owner": "team"}
+    store = MemoryStore()
+    for day in ("2027-06-30", "2027-06-30", "2027-12-31"):  # another day is another enrolment, the same one is not
+        settings = ServeSettings(**configuration(directory, agents=[bob | {"review": day}]))
+        known = compose(settings, store, signer=KEYS["issuer"]).principal(KEYS["bob"].key.thumbprint)
+        assert known is not None
+        assert known.review == day
+    assert len(store.records(kind="enrolled")) == 2
+    with pytest.raises(ConfigurationError, match="agent `spiffe://team.example/bob`"):
+        settings = ServeSettings(**configuration(directory, agents=[bob | {"review": "soon"}]))
+        compose(settings, MemoryStore(), signer=KEYS["issuer"])
+
+
 def test_only_a_socket_proves_and_only_an_agent_on_it(directory: Path) -> None:
     settings = ServeSettings(**configuration(directory))
     custody = compose(settings, MemoryStore(), signer=KEYS["issuer"]).custody
