@@ -123,9 +123,12 @@ class Principal(BaseModel):
     @field_validator("review")
     @classmethod
     def _a_day(cls, value: str | None) -> str | None:
-        if value is not None and (len(value) != len("YYYY-MM-DD") or date.fromisoformat(value).isoformat() != value):
-            raise ValueError("a review is on a day: YYYY-MM-DD")
-        return value
+        try:
+            if value is None or date.fromisoformat(value).isoformat() == value:
+                return value
+        except ValueError:
+            pass
+        raise ValueError("a review is on a day, YYYY-MM-DD")
 
     @cached_property
     def trust_domain(self) -> str:

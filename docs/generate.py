@@ -52,10 +52,10 @@ is there.
     chain policy approvals --md --ledger DIR     # who has to approve what, in the policy's own words
 
 The report adds to this page how the authority is configured now and what its record shows: how much was refused, the
-last refusal with its record, what is switched off and what switches it on, emergencies that nobody signed off,
-whose review is overdue, and what stands and nobody answers for. It exits 1 where something is off that a label rests on (a **gap**), or something
-waits for people. An export does not hold the configuration: such rows are `unknown`, and no gap. Of a service it is
-for auditors and operators (`configuration` of `GetServerInfo`).
+last refusal with its record, what is switched off and what switches it on, emergencies that nobody signed off, reviews
+that are overdue, and what stands and nobody answers for. It exits 1 where something is off that a label rests on (a
+**gap**), or something waits for people. An export does not hold the configuration: such rows are `unknown`,
+and no gap. Of a service it is for auditors and operators (`configuration` of `GetServerInfo`).
 
 **Enforced**: a call that offends is refused. **Contained**: what goes wrong stays small. **Evidence only**: the
 record shows it, and people have to act. **Out of scope**: another product's work. A label rests on the mechanisms in

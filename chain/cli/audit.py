@@ -12,7 +12,7 @@ from chain.auditor import Row, Which
 from chain.cli import audit_record, remote
 from chain.cli.audit_stream import stream
 from chain.cli.group import Group
-from chain.cli.options import bundled
+from chain.cli.options import IDS, bundled
 from chain.cli.output import json_option, moment, print_json, printable, row
 from chain.cli.reading import Record, instant, record
 from chain.history import History
@@ -117,8 +117,7 @@ audit.add_command(
 )
 
 
-# An id may begin with a dash, and hold an `h`: no short option stands beside it.
-@audit.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
+@audit.command(context_settings=IDS)
 @click.argument("name", metavar="DECISION|DELEGATION")
 @record
 @remote.where
@@ -144,7 +143,7 @@ for _command in ("export", "verify", "intact", "checkpoint", "prove", "proven", 
     audit.add_command(getattr(audit_record, _command))
 
 
-@audit.command()
+@audit.command(context_settings=IDS)
 @click.argument("agent", metavar="ID|KEY")
 @click.option("--tool", help="Only this tool.")
 @record

@@ -18,6 +18,7 @@ from chain import export as exports
 from chain import intact as intactness
 from chain.checkpoint import Checkpoint, InclusionProof
 from chain.cli import remote, source
+from chain.cli.options import IDS
 from chain.cli.output import json_option, moment, print_json, printable
 from chain.errors import ConfigurationError, NotFoundError
 from chain.intact import Flaw, Verdict
@@ -128,7 +129,7 @@ def checkpoint(out: Path | None, where: remote.Where, *, as_json: bool) -> None:
         click.echo(bytes(note).decode(), nl=False)
 
 
-@click.command()
+@click.command(context_settings=IDS)
 @click.argument("name", metavar="REVISION|DECISION")
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="FILE.tlog-proof, FILE.json."

@@ -16,7 +16,7 @@ from chain.cli import remote
 from chain.cli.app import DENIED
 from chain.cli.audit import answer
 from chain.cli.group import Group
-from chain.cli.options import bundled
+from chain.cli.options import IDS, bundled
 from chain.cli.output import json_option, print_json, printable, seconds
 from chain.cli.reading import Record, instant, record
 from chain.errors import ConfigurationError, InvalidRequestError
@@ -27,9 +27,6 @@ from chain.history import History
 
 FORMATS = ("dot", "graphml", "mermaid", "json", "prov")
 """What the graph is exported as."""
-
-_IDS = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
-"""Of commands that take an id: it may begin with a dash, and no short option stands beside it."""
 
 limit = click.option(
     "--limit", type=click.IntRange(0, 1_000_000), default=200, show_default=True, help="Rows that are printed."
@@ -70,7 +67,7 @@ def _question(
 ) -> click.Command:
     """Return the command of a question about one name."""
 
-    @click.command(name, help=text, context_settings=_IDS)
+    @click.command(name, help=text, context_settings=IDS)
     @click.argument("name", metavar=metavar)
     @limit
     @record
@@ -131,7 +128,7 @@ def who_can(
     )
 
 
-@graph.command("what-can")
+@graph.command("what-can", context_settings=IDS)
 @click.argument("agent", metavar="ID|KEY")
 @click.option("--tool", help="Only this tool.")
 @limit
@@ -169,7 +166,7 @@ stop = bundled(
 )
 
 
-@graph.command("cut")
+@graph.command("cut", context_settings=IDS)
 @click.argument("agent", metavar="ID|KEY")
 @stop
 @limit
@@ -238,7 +235,7 @@ def review_(norms: review.Norms, limit: int, record: Record, where: remote.Where
     answer(forest.history, review.review(forest, norms), columns, as_json=as_json, limit=limit)
 
 
-@graph.command(context_settings=_IDS)
+@graph.command(context_settings=IDS)
 @click.argument("first", metavar="[DELEGATION", required=False)
 @click.argument("second", metavar="DELEGATION]", required=False)
 @click.option(
@@ -282,7 +279,7 @@ def diff(
     answer(history, found, ("what", "a", "b"), as_json=as_json, limit=limit)
 
 
-@graph.command(context_settings=_IDS)
+@graph.command(context_settings=IDS)
 @click.argument("name", metavar="[AGENT|KEY|DELEGATION]", required=False)
 @click.option("--format", "kind", type=click.Choice(FORMATS), default="dot", show_default=True, help="As what.")
 @click.option("--live", is_flag=True, help="Only what stands.")

@@ -25,6 +25,9 @@ T = TypeVar("T")
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 
+IDS = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
+"""Of commands that take an id or a thumbprint: it may begin with a dash, and no short option stands beside it."""
+
 
 def bundled(name: str, kind: type[Any], *options: Decorator) -> Decorator:
     """Return a decorator that adds options and hands their values on as one.

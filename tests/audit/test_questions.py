@@ -105,6 +105,8 @@ def test_nothing_is_known_before_anything_happened(ask: Ask) -> None:
         (["path", "x"], 1),
         (["path", "-an-id-that-begins-with-a-dash"], 1),
         (["could", "spiffe://demo.example/clerc"], 1),
+        (["could", "-an-id-that-begins-with-a-dash"], 1),
+        (["prove", "-an-id-that-begins-with-a-dash", "--out", "one"], 1),
         (["who", "--at", "yesterday"], 2),
         (["who", "--arguments", "{"], 2),
         (["who", "--key", "x+00000000+y"], 2),

@@ -173,6 +173,8 @@ def test_no_more_is_shown_than_was_asked_for(run: Run) -> None:
         (["who-can", "bank.pay", "--args", "{"], 2),
         (["what-can", "spiffe://demo.example/nobody"], 1),
         (["lineage", "-an-id-that-begins-with-a-dash"], 1),
+        (["what-can", "-an-id-that-begins-with-a-dash"], 1),
+        (["cut", "-an-id-that-begins-with-a-dash", "--tool", "bank.pay"], 1),
         (["blast", "nothing-like-this"], 1),
         (["cut", CLERK, "--tool", "bank.pay", "--keep", CLERK, "no.tool"], 1),
         (["diff"], 2),

@@ -201,7 +201,7 @@ def test_an_enrolment_comes_back_as_it_was(principal: Principal) -> None:
 @pytest.mark.parametrize(
     "changes",
     [{"kind": 0}, {"kind": 9}, {"principal": ""}, {"principal": "../x"}, {"owner": ""}, {"trust_domain": "B"}]
-    + [{"review": day} for day in ("soon", "2027-02-30", "20270131", "2027-W05-7", "2027-01-31T00:00", "\uff12027-01-31")],
+    + [{"review": day} for day in ("soon", "2027-02-30", "20270131", "2027-W05-7", "2027-01-31T00:00")],
 )
 def test_an_enrolment_of_nobody_is_an_error(changes: dict[str, Any]) -> None:
     good = {"jwk_json": KEY.to_json().encode(), "principal": "x", "trust_domain": "a.example", "owner": "o", "kind": 2}
