@@ -313,6 +313,16 @@ def offline(tokens: list[str], now: int = NOW, lists: tuple[str, ...] = (), **an
     return answer.effect, answer.reason
 
 
+def test_a_root_of_a_certified_key_is_explained_within_what_its_certifier_may() -> None:
+    may = Ceiling(tools=frozenset({"mail.read"}))
+    world = World(verifier=verifier(certifying(ceiling=may)), signer=certified())
+    root = issued(world)
+    asked = world.request([root], ALICE, "mail.send", {})
+    refused = world.authority.explain(world.caller, [root], asked)
+    assert (refused.decision.allowed, refused.changes) == (False, ()), "no change that its anchor may not grant"
+    assert world.authority.explain(world.caller, [root], world.request([root], ALICE)).decision.allowed
+
+
 def test_who_knows_the_kms_alone_judges_a_root_of_any_of_its_keys(world: World) -> None:
     first = issued(world)
     world.allowed([first], ALICE)

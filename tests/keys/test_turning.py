@@ -146,6 +146,24 @@ def test_a_compromised_key_is_dead_on_the_next_call_and_another_goes_on(world: W
     assert published(world) == [second]
 
 
+def test_of_two_who_distrust_a_key_at_once_the_second_is_told(
+    world: World, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, keys, opened = active(world), world.authority.keys, shelf.signer
+    second = keys.add(OPERATOR).key.key.thumbprint
+
+    def meanwhile(name: str) -> KeySigner | None:
+        monkeypatch.setattr(shelf, "signer", opened)
+        assert keys.compromise(OPERATOR, first, "one").key.state == "compromised"
+        return opened(name)
+
+    monkeypatch.setattr(shelf, "signer", meanwhile)
+    with pytest.raises(KeyRingError, match="compromised"):
+        keys.compromise(OPERATOR, first, "two", second)
+    assert states(world)[second] == "pending"
+    assert keys.activate(OPERATOR, second).signing == second
+
+
 def test_without_a_successor_nothing_is_issued_until_one_is_activated(world: World) -> None:
     first = active(world)
     spare = world.authority.keys.add(OPERATOR).key.key.thumbprint
