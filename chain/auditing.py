@@ -193,8 +193,8 @@ class Auditing:
                 raise InvalidRequestError("no cosignature of a witness that is configured here")
             names = {(witness.name, witness.id) for witness in seen}
             others = [one for one in kept.signatures if (one[0], one[1][:4]) not in names]
-            news = [one for one in told.signatures if (one[0], one[1][:4]) in names]
-            whole = Note(kept.text, (*others, *news))
+            news = {(one[0], one[1][:4]): one for one in told.signatures if (one[0], one[1][:4]) in names}
+            whole = Note(kept.text, (*others, *news.values()))  # one of each: more than a note holds, nobody could read
             self._keep(found, whole)
             return whole
 

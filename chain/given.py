@@ -70,7 +70,8 @@ class Given:
         below: those made from it.
 
     Of the record are `task`, what it belongs to; `names`, what its holder is called and what else it is bound to;
-    `granted`, its tools as they stand there, none where the reader may not be told; and `limits`, in the same way.
+    `signers`, the key that signed it and that which certified this one, so that either ends it; `granted`, its tools as
+    they stand there, none where the reader may not be told; and `limits`, in the same way.
     """
 
     entry: Entry
@@ -85,6 +86,7 @@ class Given:
         self.bound: str | None = body.get("bound")
         self.issuer: str = body["issuer"]
         self.signer: str = body["signer"]
+        self.signers = (self.signer, body["certifier"]) if "certifier" in body else (self.signer,)
         self.hop: int = body["hop"]
         self.iat: int = body["iat"]
         self.exp: int = body["exp"]

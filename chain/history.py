@@ -192,7 +192,8 @@ class History:
         yield "holder", hop.holder
         if hop.bound:
             yield "holder", hop.bound
-        yield "key", hop.signer
+        for key in hop.signers:
+            yield "key", key
         if hop.above is None:
             yield "issuer", hop.issuer
         yield "task", hop.task

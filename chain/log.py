@@ -11,7 +11,7 @@ from threading import Lock
 from typing import TypeAlias
 
 from chain import merkle
-from chain.errors import InvalidRequestError
+from chain.errors import InvalidRequestError, StoreError
 from chain.merkle import Frontier, Nodes
 
 Leaves: TypeAlias = Callable[[int, int], Sequence[bytes]]
@@ -42,7 +42,11 @@ class Log:
         """
         with self._lock:
             while (known := self._frontier.size) < size:
-                for leaf in self._leaves(known, min(READ, size - known)):
+                asked = min(READ, size - known)
+                leaves = self._leaves(known, asked)
+                if len(leaves) != asked:
+                    raise StoreError(f"the ledger has lost records, of those from {known + 1} to {known + asked}")
+                for leaf in leaves:
                     self._append(leaf)
 
     def root(self, size: int) -> bytes:

@@ -6,7 +6,7 @@ and arguments; never a token, never a proof, never raw arguments.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -17,7 +17,7 @@ from chain.approval import Approval, Vote
 from chain.base64url import b64encode
 from chain.case import Verdict
 from chain.catalog import Tool
-from chain.control import ORDINARY, Named, Standing, Suspension
+from chain.control import ORDINARY, Named, Standing, Strike, Suspension
 from chain.decision import Decision
 from chain.delegation import Chain, Delegation
 from chain.errors import ExcessError
@@ -42,7 +42,7 @@ def delegation(chain: Chain, hop: Delegation, caller: str) -> dict[str, Any]:
     """Return the body of `issued`, `delegated` and `admitted`: what it gives, whole, and the token by digest."""
     parent = chain.hops[hop.hop - 1] if hop.hop else None
     facts = {name: value for name, value in chain.facts._asdict().items() if value is not None}
-    return {
+    body: dict[str, Any] = {
         "id": hop.id,
         "parent": None if parent is None else parent.id,
         "jti": hop.claims.jti,
@@ -55,7 +55,9 @@ def delegation(chain: Chain, hop: Delegation, caller: str) -> dict[str, Any]:
         "grant": granted(hop.grant),
         "facts": facts,
         "caller": caller,
-    } | ({"bound": hop.names[1]} if len(hop.names) > 1 else {})
+    }
+    body |= {"bound": hop.names[1]} if len(hop.names) > 1 else {}
+    return body | ({"certifier": hop.certifier} if hop.certifier else {})
 
 
 def granted(grant: Grant) -> dict[str, Any]:
@@ -107,10 +109,23 @@ def struck(named: Named, names: Sequence[str], cause: str, caller: str) -> dict[
     return body if names == (named.name,) else body | listed("names", names)
 
 
+def further(kind: Strike, names: Sequence[str], cause: str, caller: str, first: int) -> Iterator[dict[str, Any]]:
+    """Yield the bodies of the `revoked` records for the names that the first record has no room for (`listed`).
+
+    Args:
+        kind, names: of all that is revoked.
+        cause, caller: why, and who asked.
+        first: revision of the record that names the others.
+    """
+    for start in range(MAX_LISTED, len(names), MAX_LISTED):
+        page = list(names[start : start + MAX_LISTED])
+        yield {"kind": kind, "name": page[0], "names": page, "of": first, "cause": cause, "caller": caller}
+
+
 def listed(what: str, names: Sequence[str]) -> dict[str, Any]:
     """Return names for a record: the first `MAX_LISTED`, and where there are more, how many in all.
 
-    Who else it was follows from the enrolments before, as a record's size must not follow from how many there are.
+    A record's size must not follow from how many there are: of what is revoked, the others stand in `further` records.
     """
     if len(names) <= MAX_LISTED:
         return {what: list(names)} if names else {}

@@ -71,6 +71,8 @@ def taking(event: Event, caller: Caller) -> Compose:
         late = bool(unchanged) and len(unchanged) == len(principals)
         body = records.signalled(event, struck, principals, caller.name, unchanged)
         revision = writing.record("signalled", body)
+        for more in records.further("holder", struck, event.cause, caller.name, revision):
+            writing.record("revoked", more)
         for key in struck:
             writing.stand(live.controls.strike("holder", key, revision))
         for principal, standing in stands.items():
@@ -93,7 +95,7 @@ def _struck(event: Event, keys: tuple[str, ...], principals: tuple[str, ...], li
     roster = live.roster
     if any(subject.kind == "key" for subject in event.subjects):
         return tuple(sorted(roster.with_workers(keys)))
-    return tuple(sorted(roster.beneath(frozenset(principals)).union(keys)))
+    return tuple(sorted(roster.bearing(frozenset(principals)).union(keys)))
 
 
 def _standings(event: Event, principals: tuple[str, ...], live: Live) -> dict[str, Standing | None]:

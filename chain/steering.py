@@ -248,6 +248,8 @@ def _striking(named: Named, cause: str, caller: Caller, store: Store) -> Compose
             return error
         until = writing.revision - 1
         revision = writing.record("revoked", records.struck(named, names, cause, caller.name))
+        for body in records.further(named.kind, names, cause, caller.name, revision):
+            writing.record("revoked", body)
         for name in names:
             writing.stand(writing.live.controls.strike(named.kind, name, revision))
         return msgspec.json.encode(Struck(named.kind, names, revision, int(writing.at.now), until))

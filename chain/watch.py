@@ -57,7 +57,9 @@ _OPEN = frozenset(
 )  # fmt: skip
 """Kinds that every reader of the ledger is told in full: they change what is allowed, and enforcement needs them."""
 
-_DELEGATION = ("id", "parent", "jti", "issuer", "signer", "holder", "hop", "iat", "exp", "facts", "bound", "caller")
+_DELEGATION = (
+    "id", "parent", "jti", "issuer", "signer", "certifier", "holder", "hop", "iat", "exp", "facts", "bound", "caller",
+)  # fmt: skip
 
 _MEMBERS: dict[str, tuple[str, ...]] = {
     "issued": _DELEGATION,  # what it grants is told to overseers only

@@ -41,8 +41,8 @@ class Forest:
 
     @cached_property
     def signed(self) -> dict[str, list[Given]]:
-        """Thumbprint of a key -> what it signed."""
-        return _by((one.signer, one) for one in self.live.values() if one.signer)
+        """Thumbprint of a key -> what it signed, by itself or through a key that it certified."""
+        return _by((key, one) for one in self.live.values() for key in one.signers if key)
 
     @cached_property
     def tasks(self) -> dict[str, list[Given]]:
@@ -107,7 +107,7 @@ class Forest:
         given = self.history.given.values()
         called = {holder for one in given for holder in one.names}
         meant = {holder for holder in called if self._is(holder, name)}
-        found = [one for one in given if one.signer == name or not meant.isdisjoint(one.names)]
+        found = [one for one in given if name in one.signers or not meant.isdisjoint(one.names)]
         if found or self.knows(name):
             return found
         return [named(self.history, name)]

@@ -92,7 +92,7 @@ def _delegation(forest: Forest, one: Given) -> Row:
 
 def _tools(forest: Forest, starts: list[Given], name: str) -> Iterator[Made]:
     """A thief of a key calls what it holds; what it only signed, others hold."""
-    for one in forest.of(name) or [one for one in starts if one.signer != name]:
+    for one in forest.of(name) or [one for one in starts if name not in one.signers]:
         for tool in one.tools:
             yield partial(_tool, forest, one, tool)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from functools import partial
+from math import ceil
 from typing import Any
 
 from msgspec import UNSET, UnsetType
@@ -22,13 +23,14 @@ from chain.given import Given
 from chain.grant import Limits
 from chain.graph.forest import Forest
 from chain.graph.rows import Rows
+from chain.state import MAX_SKEW
 
 Arguments = Mapping[str, Any]
 """Of one call, decoded."""
 
 
 def ways(forest: Forest, tool: str, arguments: Arguments | None = None) -> Iterator[Given]:
-    """Yield every delegation under which its holder can call a tool.
+    """Yield every delegation under which its holder can call a tool, now or once its time begins (`needs`).
 
     Args:
         forest: what stands.
@@ -124,6 +126,9 @@ def needs(forest: Forest, one: Given, tool: str) -> list[str]:
 def _hindered(forest: Forest, one: Given, tool: str) -> list[str]:
     """Return what stops a call that delegations alone would permit."""
     history, now, words = forest.history, forest.now, list[str]()
+    begins = max(hop.iat for hop in one.chain)
+    if begins > now + MAX_SKEW:
+        words.append(f"its time, which begins in {ceil(begins - now)} s")
     if history.suspension(("tool", tool), now) is not None:
         words.append("the tool's suspension lifted")
     if class_of(forest, tool) != "read" and history.suspended:

@@ -55,7 +55,7 @@ _ENROLMENTS = f"SELECT {_columns(EnrolmentRow)} FROM enrolments WHERE thumbprint
 _REPLY = f"SELECT {_columns(ReplyRow)} FROM replies WHERE caller = ? AND method = ? AND key = ?"
 _STANDING = f"SELECT {_columns(StandingRow)} FROM standing WHERE kind = ? AND name > ? ORDER BY name LIMIT {PAGE}"
 _STANDS = f"SELECT {_columns(StandingRow)} FROM standing WHERE kind = ? AND name = ?"
-_LEAVES = "SELECT leaf FROM records WHERE revision > ? ORDER BY revision LIMIT ?"
+_LEAVES = "SELECT leaf FROM records WHERE revision > ?1 AND revision <= ?1 + ?2 ORDER BY revision"
 _RECORDS = "SELECT data, leaf FROM records WHERE revision >= :start"
 
 

@@ -23,7 +23,7 @@ from chain.errors import ForbiddenError, InvalidRequestError, NotFoundError, Sto
 from chain.key import KeySigner
 from chain.ledger import Store
 from chain.log import Log
-from chain.note import Kind, Note, NoteError, NoteKey
+from chain.note import MAX_SIGNATURES, Kind, Note, NoteError, NoteKey
 from chain.service.compose import compose
 from chain.service.server import ChainServer
 from chain.store.memory import MemoryStore
@@ -207,6 +207,41 @@ def test_a_ledger_that_was_changed_underneath_gets_no_checkpoint(tmp_path: Path,
     with pytest.raises(StoreError, match=r"ends at record|not those that a checkpoint"):
         audit.checkpoint(OWNER)
     opened.close()
+
+
+@pytest.mark.parametrize("hole", [False, True])
+def test_a_ledger_with_a_hole_is_told_of_and_nobody_waits_for_it(tmp_path: Path, *, hole: bool) -> None:
+    path = tmp_path / "ledger"
+    world = World(store=SqliteStore(path, all_synced=True))
+    grow(world)
+    world.authority.close()
+    if hole:
+        connection = apsw.Connection(str(path / "ledger.db"))
+        connection.execute("DROP TRIGGER records_stay")
+        connection.execute("DELETE FROM records WHERE revision = 2")
+        connection.close()
+    opened = SqliteStore(path, all_synced=True)
+    audit = auditing(World(store=opened, enrolled=()))
+    if hole:
+        with pytest.raises(StoreError, match="lost records"):
+            audit.checkpoint(OWNER)
+    else:
+        assert Checkpoint.of(audit.checkpoint(OWNER), NOTARY.key).size == opened.head
+    opened.close()
+
+
+def test_a_witness_that_repeats_itself_leaves_a_note_that_can_be_read(world: World) -> None:
+    second = KeySigner.from_seed(b"2" * 32)
+    other = NoteKey("second.example", second.key, Kind.COSIGNATURE)
+    audit = auditing(world, Notary(ORIGIN, LOG, (SEEN, other)))
+    note = audit.checkpoint(OWNER)
+    for witness, by in ((SEEN, WITNESS), (other, second)):
+        once = note.cosign(witness.name, by, 7)
+        flood = Note(note.text, (*note.signatures, *[once.signatures[-1]] * (MAX_SIGNATURES - 1)))
+        assert audit.cosign(OWNER, bytes(flood)).signed_by(witness) == 7
+    (kept,) = audit.checkpoints(OWNER)
+    assert [name for name, _ in kept.signatures] == [ORIGIN, SEEN.name, other.name]
+    assert auditing(world, Notary(ORIGIN, LOG, (SEEN, other))).checkpoint(OWNER) == kept
 
 
 def test_many_at_once_sign_one_log(world: World) -> None:

@@ -170,3 +170,29 @@ def test_hashes_beside_the_records_that_lie_hide_nothing() -> None:
 def test_a_checkpoint_of_an_empty_log_covers_nothing() -> None:
     note = Note(Checkpoint(KEY.name, 0, bytes(32)).text).sign(KEY.name, LOG)
     assert not verify([*FILE[:-4], note.text.encode()], KEY).intact
+
+
+def test_a_checkpoint_of_more_records_than_anybody_has_costs_nothing() -> None:
+    """The log's own key signs any number; the reader names what is missing, and counts nothing out."""
+    largest = 10**18
+    note = Note(Checkpoint(KEY.name, largest, bytes(32)).text).sign(KEY.name, LOG)
+    verdict = verify(list(write(KEY.name, DATA, largest, [note])), KEY)
+    assert [(flaw.what, flaw.first, flaw.last) for flaw in verdict.flaws] == [("missing", 41, largest)]
+    assert not verdict.intact
+    assert verify(list(write(KEY.name, DATA, 40, [checkpoint(DATA)])), KEY).intact
+
+
+def test_many_checkpoints_are_looked_up_and_not_searched_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server signs one a minute: each is compared with what it may equal, and not with all the others."""
+    compared = 0
+    plain = Checkpoint.__eq__
+
+    def counted(one: Checkpoint, other: object) -> bool:
+        nonlocal compared
+        compared += 1
+        return plain(one, other)
+
+    monkeypatch.setattr(Checkpoint, "__eq__", counted)
+    sizes = range(1, 301)
+    assert verify(lines(LARGE, (*sizes, 600)), KEY, [SEEN]).intact
+    assert compared < 10 * len(sizes)

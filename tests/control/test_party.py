@@ -177,7 +177,7 @@ def test_however_many_somebody_answers_for_all_are_told() -> None:
         assert Reason.REVOKED in {one.reason for one in world.ask([seal(root(key))], key).findings}
     bodies = [json.loads(data)["body"] for data, _ in world.store.records(kind="signalled")]
     assert (len(bodies[0]["principals"]), bodies[0]["principals_count"]) == (MAX_LISTED, MAX_TOLD + 5)
-    assert (len(bodies[1]["keys"]), bodies[1]["keys_count"]) == (MAX_LISTED, MAX_TOLD + 2)
+    assert (len(bodies[1]["keys"]), bodies[1]["keys_count"]) == (MAX_LISTED, 2 * (MAX_TOLD + 2))  # each with its id
 
 
 def test_an_agent_has_so_many_workers_and_no_more() -> None:

@@ -163,7 +163,7 @@ def test_a_session_that_is_revoked_takes_all_that_the_subject_holds(world: World
     world.allowed(tokens[:1], ALICE)
     (body,) = [json.loads(data)["body"] for data, _ in world.store.records(kind="signalled")]
     assert body["cause"] == "left the house"
-    assert body["keys"] == sorted((BOB.key.thumbprint, second.key.thumbprint))
+    assert body["keys"] == sorted((agent(2), BOB.key.thumbprint, second.key.thumbprint))
 
 
 SUBJECTS: list[Json | str] = [
