@@ -6,8 +6,10 @@ before it: before the first signature, the last one that was kept is held to the
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from threading import Lock
 
 from chain import export
@@ -36,12 +38,27 @@ class Notary:
         signer: Ed25519; a key of its own.
         witnesses: whose cosignatures are taken.
         tell: is told every new checkpoint, once it is kept: somebody who keeps the last one elsewhere.
+        former: keys that signed for this ledger before; the first checkpoint of this one continues theirs.
     """
 
     origin: str
     signer: Signer
     witnesses: tuple[NoteKey, ...] = ()
     tell: Callable[[Note], None] | None = None
+    former: tuple[NoteKey, ...] = ()
+
+    def read(self, note: Note) -> Checkpoint:
+        """Return a checkpoint that was kept, of this key or of one before it.
+
+        Raises:
+            StoreError: none of them signed it.
+        """
+        for key in (self.key, *self.former):
+            if note.signed_by(key) is not None:
+                return Checkpoint.of(note, key)
+        names = ", ".join(f"{name} (key {signature[:4].hex()})" for name, signature in note.signatures)
+        detail = f"a checkpoint was kept that neither `{self.key}` signed nor a former key, but {names}"
+        raise StoreError(f"{detail}: give that key back, or name its verifier key in `checkpoints.former`")
 
     @property
     def key(self) -> NoteKey:
@@ -126,14 +143,21 @@ class Auditing:
             self._keep(found, note)
             return note
 
-    def checkpoints(self, caller: Caller) -> list[Note]:
-        """Return every checkpoint that was kept, the smallest first.
+    def checkpoints(self, caller: Caller, after: int = 0, limit: int | None = None) -> list[Note]:
+        """Return the checkpoints that were kept and that the key of today signed, the smallest first.
+
+        Args:
+            caller: an auditor or operator.
+            after: only of more records.
+            limit: at most so many.
 
         Raises:
             ForbiddenError: the caller may not ask.
         """
         caller.require("ListCheckpoints")
-        return [Note.parse(row.body) for row in self._desk.store.standing(CHECKPOINT)]
+        key = self.key
+        kept = (Note.parse(row.body) for row in self._desk.store.standing(CHECKPOINT) if int(row.name) > after)
+        return list(islice((note for note in kept if key is None or note.signed_by(key) is not None), limit))
 
     def prove(self, caller: Caller, revision: int) -> Proven:
         """Return a record and the proof that it stands in the log.
@@ -228,10 +252,29 @@ class Auditing:
             rows = list(self._desk.store.standing(CHECKPOINT))
             if rows:
                 note = Note.parse(rows[-1].body)
-                found = Checkpoint.of(note, notary.key)
+                found = notary.read(note)
                 self.require(found)
-                self._last = found, note
+                if note.signed_by(notary.key) is not None:  # what a former key signed is continued, and signed anew
+                    self._last = found, note
         return self._last
+
+    def require_key(self) -> None:
+        """Return where the last checkpoint in the ledger is one that this notary continues.
+
+        Raises:
+            StoreError: another key signed it.
+        """
+        for row in deque(self._desk.store.standing(CHECKPOINT), maxlen=1):
+            if self._notary is not None:
+                self._notary.read(Note.parse(row.body))
+
+    def require_kept(self, note: Note) -> None:
+        """Return where the ledger continues a checkpoint that was kept elsewhere.
+
+        Raises:
+            StoreError: it does not, or nobody who signs or signed here has signed that.
+        """
+        self.require(self._required().read(note))
 
     def require(self, known: Checkpoint) -> None:
         """Return where the ledger continues a checkpoint.

@@ -72,7 +72,11 @@ class Verdict:
 
 
 def verify(
-    lines: Iterable[bytes], key: NoteKey, witnesses: Sequence[NoteKey] = (), known: Sequence[Note] = ()
+    lines: Iterable[bytes],
+    key: NoteKey,
+    witnesses: Sequence[NoteKey] = (),
+    known: Sequence[Note] = (),
+    former: Sequence[NoteKey] = (),
 ) -> Verdict:
     """Return the verdict on an export.
 
@@ -81,6 +85,7 @@ def verify(
         key: the log's; its name is the origin.
         witnesses: who must have cosigned the last checkpoint.
         known: checkpoints that the reader has from elsewhere: the log must be a continuation of each.
+        former: keys that may have signed these, before the log had this one.
     """
     verdict = Verdict()
     file = _File(verdict)
@@ -96,7 +101,7 @@ def verify(
     leaves = [file.placed.get(revision, ABSENT) for revision in range(1, size + 1)]
     if file.head != Head(FORMAT, key.name, size):
         verdict.find("the first line does not say what the checkpoint says")
-    wrong = _roots(leaves, signed, _held(known, key, size, verdict), verdict)
+    wrong = _roots(leaves, signed, _held(known, (key, *former), size, verdict), verdict)
     if wrong is not None:
         _locate(leaves, file, signed, wrong, verdict)
     elif file.tail != list(tail(leaves, file.notes)):
@@ -198,12 +203,13 @@ def _checkpoints(
     return [one for one, _ in found]
 
 
-def _held(known: Iterable[Note], key: NoteKey, size: int, verdict: Verdict) -> list[Checkpoint]:
+def _held(known: Iterable[Note], keys: Sequence[NoteKey], size: int, verdict: Verdict) -> list[Checkpoint]:
     """Return the reader's own checkpoints of this log."""
     found = []
     for number, note in enumerate(known, 1):
         try:
-            one = Checkpoint.of(note, key)
+            signed = next((key for key in keys if note.signed_by(key) is not None), keys[0])
+            one = Checkpoint.of(note, signed)
         except NoteError as error:
             verdict.find(f"your checkpoint {number}: {error}")
             continue

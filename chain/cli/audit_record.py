@@ -35,6 +35,13 @@ witness_option = click.option(
     metavar="VKEY",
     help="A witness that must have cosigned the last checkpoint.",
 )
+former_option = click.option(
+    "--former",
+    "formers",
+    multiple=True,
+    metavar="VKEY",
+    help="A key that the log had before: it may have signed the --checkpoint that you kept.",
+)
 since_option = click.option(
     "--checkpoint",
     "kept",
@@ -69,10 +76,18 @@ def export(out: Path, where: remote.Where, *, as_json: bool) -> None:
 @key_option
 @witness_option
 @since_option
+@former_option
 @json_option
 @click.pass_context
 def verify(
-    ctx: click.Context, file: Path, key: str, witnesses: tuple[str, ...], kept: tuple[Path, ...], *, as_json: bool
+    ctx: click.Context,
+    file: Path,
+    key: str,
+    witnesses: tuple[str, ...],
+    kept: tuple[Path, ...],
+    formers: tuple[str, ...],
+    *,
+    as_json: bool,
 ) -> None:
     """Say whether an exported record is what was signed. Asks nobody: the file, and keys that you bring.
 
@@ -81,7 +96,7 @@ def verify(
     """
     try:
         with file.open("rb") as lines:
-            verdict = _judged(lines, key, witnesses, kept)
+            verdict = _judged(lines, key, witnesses, kept, formers)
     except OSError as error:
         raise ConfigurationError(f"`{file}`: {error.strerror}") from None
     _tell(ctx, verdict, as_json=as_json)
@@ -91,6 +106,7 @@ def verify(
 @key_option
 @witness_option
 @since_option
+@former_option
 @remote.where
 @json_option
 @click.pass_context
@@ -99,6 +115,7 @@ def intact(
     key: str,
     witnesses: tuple[str, ...],
     kept: tuple[Path, ...],
+    formers: tuple[str, ...],
     where: remote.Where,
     *,
     as_json: bool,
@@ -106,7 +123,7 @@ def intact(
     """Say whether the record is what was signed: read all of it from an authority, and judge it here."""
     with where.connect() as client:
         note, _ = client.audit.checkpoint()
-        verdict = _judged(_lines(client, note, key), key, witnesses, kept)
+        verdict = _judged(_lines(client, note, key), key, witnesses, kept, formers)
     _tell(ctx, verdict, as_json=as_json)
 
 
@@ -202,9 +219,12 @@ def _beside(out: Path) -> tuple[Path, Path]:
     return Path(f"{stem}.json"), Path(f"{stem}.tlog-proof")
 
 
-def _judged(lines: Iterable[bytes], key: str, witnesses: Iterable[str], kept: Iterable[Path]) -> Verdict:
+def _judged(
+    lines: Iterable[bytes], key: str, witnesses: Iterable[str], kept: Iterable[Path], formers: Iterable[str]
+) -> Verdict:
     known = [Note.parse(source.data(str(path))) for path in kept]
-    return intactness.verify(lines, NoteKey.parse(key), list(map(NoteKey.parse, witnesses)), known)
+    seen, former = (list(map(NoteKey.parse, keys)) for keys in (witnesses, formers))
+    return intactness.verify(lines, NoteKey.parse(key), seen, known, former)
 
 
 def _lines(client: remote.Authority, note: Note, key: str) -> Iterator[bytes]:

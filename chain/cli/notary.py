@@ -9,7 +9,6 @@ from pathlib import Path
 
 from chain.auditing import Notary
 from chain.authority import Authority
-from chain.checkpoint import Checkpoint
 from chain.errors import ConfigurationError, StoreError
 from chain.identity import keyfile, passphrase, sealed
 from chain.key import KeySigner, Signer
@@ -32,24 +31,29 @@ def notary(settings: ServeSettings) -> Notary:
     signer = _signer(settings)
     try:
         NoteKey(origin, signer.key)
-        witnesses = tuple(map(NoteKey.parse, told.witnesses))
+        witnesses, former = (tuple(map(NoteKey.parse, keys)) for keys in (told.witnesses, told.former))
     except NoteError as error:
         raise ConfigurationError(f"`checkpoints`: {error.detail}") from None
     tell = None if told.copy_to is None else _copier(told.copy_to)
-    return Notary(origin, signer, witnesses, tell)
+    return Notary(origin, signer, witnesses, tell, former)
 
 
 def require_continued(authority: Authority, settings: ServeSettings) -> None:
     """Return where the ledger continues the checkpoint that was kept elsewhere, or somebody accepted that it does not.
 
     Raises:
-        ConfigurationError: it does not, as after a restored backup; or the copy cannot be read.
+        ConfigurationError: it does not, as after a restored backup; the copy cannot be read; or another key signed
+            before, and is not named.
     """
     told, key = settings.checkpoints, authority.audit.key
+    try:
+        authority.audit.require_key()
+    except StoreError as error:
+        raise ConfigurationError(f"`checkpoints`: {error.detail}") from None
     if told.copy_to is None or told.accept_ledger or key is None or not told.copy_to.exists():
         return
     try:
-        authority.audit.require(Checkpoint.of(Note.parse(told.copy_to.read_bytes()), key))
+        authority.audit.require_kept(Note.parse(told.copy_to.read_bytes()))
     except OSError as error:
         raise ConfigurationError(f"`{told.copy_to}`: {error.strerror}") from None
     except (NoteError, StoreError) as error:

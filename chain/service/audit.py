@@ -62,8 +62,9 @@ class AuditMethods:
 
     async def _list(self, message: pb.ListCheckpointsRequest, call: Call) -> pb.ListCheckpointsResponse:
         def work() -> pb.ListCheckpointsResponse:
-            notes, key = self._audit.checkpoints(call.caller), self._audit.key
-            return pb.ListCheckpointsResponse() if key is None else wire.page_to(notes, key, message)
+            key, most = self._audit.key, wire.most(message)
+            notes = self._audit.checkpoints(call.caller, message.after, most + 1)
+            return pb.ListCheckpointsResponse() if key is None else wire.page_to(notes, key, most)
 
         return await self._apart(work)
 

@@ -202,6 +202,7 @@ class CheckpointSettings(Strict):
         default=False, description="go on with a ledger that does not continue `copy_to`, once somebody has looked"
     )
     witnesses: tuple[Text, ...] = Field((), description="verifier keys of witnesses whose cosignatures are taken")
+    former: tuple[Text, ...] = Field((), description="verifier keys that signed for this ledger before `key_file`")
 
 
 class SignalSettings(Keyed):

@@ -31,13 +31,15 @@ def checkpoint_from(message: pb.GetCheckpointResponse) -> tuple[Note, str]:
     return Note.parse(message.note), message.key
 
 
-def page_to(notes: Sequence[Note], key: NoteKey, message: pb.ListCheckpointsRequest) -> pb.ListCheckpointsResponse:
-    """Return one page of checkpoints that come the smallest first."""
-    most = min(message.page_size or PAGE, MOST)
-    sized = [(Checkpoint.of(note, key).size, note) for note in notes]
-    found = [(size, note) for size, note in sized if size > message.after]
-    more = found[most - 1][0] if len(found) > most else 0
-    return pb.ListCheckpointsResponse(notes=[bytes(note) for _, note in found[:most]], next_after=more)
+def most(message: pb.ListCheckpointsRequest) -> int:
+    """Return how many checkpoints one page has at most."""
+    return min(message.page_size or PAGE, MOST)
+
+
+def page_to(notes: Sequence[Note], key: NoteKey, most: int) -> pb.ListCheckpointsResponse:
+    """Return one page of checkpoints that come the smallest first; one note more says that there is another page."""
+    more = Checkpoint.of(notes[most - 1], key).size if len(notes) > most else 0
+    return pb.ListCheckpointsResponse(notes=[bytes(note) for note in notes[:most]], next_after=more)
 
 
 def proven_to(proven: Proven) -> pb.ProveRecordResponse:

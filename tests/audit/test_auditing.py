@@ -244,6 +244,28 @@ def test_a_witness_that_repeats_itself_leaves_a_note_that_can_be_read(world: Wor
     assert auditing(world, Notary(ORIGIN, LOG, (SEEN, other))).checkpoint(OWNER) == kept
 
 
+def test_another_key_continues_what_a_former_one_signed_where_that_is_named(world: World) -> None:
+    old = auditing(world).checkpoint(OWNER)
+    key = KeySigner.from_seed(b"n" * 32)
+    unnamed = auditing(world, Notary(ORIGIN, key))
+    for refuses in (unnamed.require_key, lambda: unnamed.checkpoint(OWNER), lambda: unnamed.require_kept(old)):
+        with pytest.raises(StoreError, match=r"checkpoints\.former"):
+            refuses()
+    grow(world)
+    turned = Notary(ORIGIN, key, former=(NOTARY.key,))
+    audit = auditing(world, turned)
+    audit.require_key()
+    audit.require_kept(old)
+    file = list(audit.export(OWNER))
+    assert intact.verify(file, turned.key, (), [old], (NOTARY.key,)).intact
+    assert not intact.verify(file, turned.key, (), [old]).intact, "nobody vouched for the key of that one"
+    assert [note.signed_by(turned.key) for note in audit.checkpoints(OWNER)] == [0]
+    assert audit.checkpoints(OWNER, world.store.head) == []
+    fork = Note(Checkpoint(ORIGIN, 3, bytes(32)).text).sign(ORIGIN, LOG)
+    with pytest.raises(StoreError, match="not those"):
+        audit.require_kept(fork)
+
+
 def test_many_at_once_sign_one_log(world: World) -> None:
     audit, notes = auditing(world), list[Note]()
     threads = [Thread(target=lambda: notes.append(audit.checkpoint(OWNER))) for _ in range(8)]
