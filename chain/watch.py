@@ -72,6 +72,9 @@ _MEMBERS: dict[str, tuple[str, ...]] = {
 }
 """Kind -> members that an issuer or enforcement point is told of what it did not ask itself; of others, none."""
 
+_POSTURE = "posture"
+"""Member of a decision that is told to overseers alone, and not to whoever asked: what was signalled of its holders."""
+
 _UNTOLD = "the ledger is told to issuers, enforcement points, auditors and operators, and its approvals to approvers"
 
 _ASKED = Request(tool="chain:watch")
@@ -264,4 +267,6 @@ def told(line: Line, caller: Caller) -> Told:
         if members.get("caller") != caller.name:
             shown = {name: members[name] for name in _MEMBERS.get(line.kind, ()) if name in members}
             body = msgspec.json.encode(shown)
+        elif members.pop(_POSTURE, None) is not None:
+            body = msgspec.json.encode(members)
     return Told(line.revision, line.kind, line.time, body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -89,6 +90,11 @@ def test_a_decision_says_how_those_of_its_chain_stood(ruled: World) -> None:
     tell(ruled, "risk-level-change", agent(3), level="high")
     ruled.denied(Reason.POLICY_DENIED, None, tokens, CAROL)
     assert posture() == [[1, "medium", "", []], [2, "high", "", []]]
+    gate = replace(ruled.caller, roles=frozenset({Role.ENFORCEMENT_POINT}))
+    for reader, told in ((AUDITOR, True), (gate, False)):
+        (*_, last) = ruled.authority.watch.records(reader, 0, ["decided"]).records
+        assert last.members["tool"] == "mail.read", "of its own call a gate is told the rest"
+        assert ("posture" in last.members) is told
 
 
 def test_risk_of_anybody_in_the_chain_counts(ruled: World) -> None:
