@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import gc
 import os
 import signal
 import sys
@@ -70,6 +71,16 @@ class Lines:
         return Call()
 
 
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """Nothing is collected meanwhile: what other tests left would be interrupted while it is cleared away."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("uncollected")
 def test_wherever_a_reader_is_interrupted_it_can_close() -> None:
     places: set[str] = set()
     for at in range(1, 2000):
