@@ -22,6 +22,7 @@ from chain.key import KeySigner
 from chain.order import Issue, Revoke
 from chain.principal import Principal
 from chain.reason import Reason
+from chain.report.turn import Turns
 from chain.request import Request
 from chain.state import MAX_SKEW
 from chain.token import Verifier
@@ -172,6 +173,8 @@ class Story:
             assert (end is None) == (not ended), (end, str(decision))
             assert end is None or end.reason in ended, (end, str(decision))
             assert (one.id in forest.live) == (end is None)
+            shown = Turns(history, now).of(one)[-1].status
+            assert shown == ("live" if end is None else end.reason), "the page says the same"
             can = any(way.id == one.id for way in ways(forest, tool, arguments))
             early = any(finding.reason is Reason.NOT_YET_VALID for finding in found)
             allowed = not {finding.reason for finding in found} - {Reason.HOLDER_UNKNOWN, Reason.NOT_YET_VALID}
