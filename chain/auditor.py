@@ -58,15 +58,25 @@ class Which:
                 yield entry
 
     def _made(self, history: History, body: Mapping[str, Any]) -> bool:
-        return self.agent is None or is_agent(history, str(body.get("holder", "")), self.agent)
+        return self.agent is None or _did(history, body, self.agent)
 
 
 def is_agent(history: History, holder: str, agent: str) -> bool:
     """Tell whether a holder is the one that is meant by a thumbprint, an id or a pattern of ids."""
     if holder == agent:
         return True
-    called = str(history.principal(holder).get("id", ""))
+    return _meant(history.called(holder), agent)
+
+
+def _meant(called: str, agent: str) -> bool:
     return called == agent or (agent.endswith("*") and called.startswith("spiffe://") and covers(agent, called))
+
+
+def _did(history: History, body: Mapping[str, Any], agent: str) -> bool:
+    """Tell whether a record is of an agent: as its key or id is known now, as it was called then, or is bound to."""
+    leaf = history.given.get(body.get("leaf", ""))
+    names = (str(body.get("holder", "")),) if leaf is None else leaf.names
+    return _meant(str(body.get("principal", "")), agent) or any(is_agent(history, name, agent) for name in names)
 
 
 def who(history: History, which: Which) -> list[Row]:
@@ -239,7 +249,7 @@ def could(
     _require_known(history, agent)
     rows: list[Row] = []
     for one in history.live(now) if live is None else live:
-        if not is_agent(history, one.holder, agent) and one.bound != agent:
+        if not any(is_agent(history, name, agent) for name in one.names):
             continue
         grant = one.grant or Grant(tools={})
         for name, arguments in grant.tools.items():
@@ -261,9 +271,8 @@ def could(
 
 
 def _require_known(history: History, agent: str) -> None:
-    holders = {*history.enrolled, *(one.holder for one in history.given.values())}
-    bound = {one.bound for one in history.given.values()}
-    if agent not in bound and not any(is_agent(history, holder, agent) for holder in holders):
+    names = {*history.enrolled, *(name for one in history.given.values() for name in one.names)}
+    if not any(is_agent(history, name, agent) for name in names):
         raise NotFoundError(f"no agent `{agent[:256]}`")
 
 
@@ -279,7 +288,7 @@ def attempts(history: History, which: Which) -> list[Row]:
         for entry in history.refused:
             body = entry.body
             before = which.since is not None and entry.seconds < which.since
-            if not before and (which.agent is None or is_agent(history, str(body.get("holder", "")), which.agent)):
+            if not before and (which.agent is None or _did(history, body, which.agent)):
                 detail = str(body.get("detail", ""))
                 if "field" in body:
                     detail = f"{body['field']}: asked {body['asked']}, granted {body['granted']}"

@@ -164,3 +164,27 @@ def test_what_was_before_is_left_out(book: Book) -> None:
     history = History(book.entries)
     assert [row["decision"] for row in auditor.who(history, auditor.Which(since=1_002))] == ["d2"]
     assert [row["decision"] for row in auditor.who(history, auditor.Which())] == ["d1", "d2"]
+
+
+def test_an_agent_is_found_by_every_name_that_its_calls_and_delegations_bear(book: Book) -> None:
+    """A pattern of ids takes in whoever is bound to one, enrolled or not; a call is also whose it was then."""
+    one, two, bound, plain = (f"spiffe://b.test/{name}" for name in ("one", "two", "bound", "plain"))
+    book.give("plain-4444", ROOT, plain)
+    calls = (("d1", CHILD, "k2", two), ("d2", "plain-4444", plain, ""), ("d3", OTHER, "k4", ""))
+    for name, leaf, holder, principal in calls:
+        body = {"id": name, "leaf": leaf, "holder": holder, "effect": "DENY", "reason": "x", "tool": "t", "caller": "c"}
+        book.write("decided", 1, arguments="", **body | ({"principal": principal} if principal else {}))
+    book.enrol("k2", one)
+    history = History(book.entries)
+    for agent, held, called in (
+        ("spiffe://b.test/**", {CHILD, "plain-4444"}, ["d1", "d2"]),
+        (bound, {CHILD}, ["d1"]),
+        (plain, {"plain-4444"}, ["d2"]),
+        (one, {CHILD}, ["d1"]),
+        (two, set(), ["d1"]),
+        ("k4", {OTHER}, ["d3"]),
+    ):
+        if held:
+            assert {row["id"] for row in auditor.could(history, agent, 2_000)} == held
+        assert [row["decision"] for row in auditor.who(history, auditor.Which(agent=agent))] == called
+        assert [row["record"] for row in auditor.attempts(history, auditor.Which(agent=agent))]
