@@ -100,6 +100,7 @@ class Auditing:
         self._notary = notary
         self._log = Log(desk.store.leaves)
         self._last: tuple[Checkpoint, Note] | None = None
+        self._untold: Note | None = None
         self._lock = Lock()
 
     @property
@@ -109,8 +110,8 @@ class Auditing:
 
     @property
     def due(self) -> bool:
-        """Whether there are records that no checkpoint covers yet, and somebody to sign."""
-        return self._notary is not None and self._desk.store.synced > self.covered
+        """Whether there are records that no checkpoint covers yet and somebody to sign, or one that was not told."""
+        return self._notary is not None and (self._untold is not None or self._desk.store.synced > self.covered)
 
     @property
     def covered(self) -> int:
@@ -136,11 +137,12 @@ class Auditing:
             last = self._resumed(notary)
             size = self._desk.store.synced
             if last is not None and last[0].size >= size:
+                self._tell(notary)
                 return last[1]
             self._log.grow(size)
             found = Checkpoint(notary.origin, size, self._log.root(size))
             note = Note(found.text).sign(notary.origin, notary.signer)
-            self._keep(found, note)
+            self._keep(notary, found, note)
             return note
 
     def checkpoints(self, caller: Caller, after: int = 0, limit: int | None = None) -> list[Note]:
@@ -219,7 +221,7 @@ class Auditing:
             others = [one for one in kept.signatures if (one[0], one[1][:4]) not in names]
             news = {(one[0], one[1][:4]): one for one in told.signatures if (one[0], one[1][:4]) in names}
             whole = Note(kept.text, (*others, *news.values()))  # one of each: more than a note holds, nobody could read
-            self._keep(found, whole)
+            self._keep(notary, found, whole)
             return whole
 
     def export(self, caller: Caller) -> Iterator[bytes]:
@@ -289,13 +291,18 @@ class Auditing:
         if self._log.root(known.size) != known.root:
             raise StoreError(f"the first {known.size} records are not those that a checkpoint was signed for")
 
-    def _keep(self, found: Checkpoint, note: Note) -> None:
+    def _keep(self, notary: Notary, found: Checkpoint, note: Note) -> None:
         row = StandingRow(CHECKPOINT, _name(found.size), bytes(note), 0, found.size)
         self._desk.store.commit(_Keeping(row)).result()
         if self._last is None or self._last[0].size <= found.size:
-            self._last = found, note
-            if self._notary is not None and self._notary.tell is not None:
-                self._notary.tell(note)
+            self._last, self._untold = (found, note), note
+            self._tell(notary)
+
+    def _tell(self, notary: Notary) -> None:
+        """Tell the last checkpoint to whom it has to be told; where that fails, it is told at the next occasion."""
+        if self._untold is not None and notary.tell is not None:
+            notary.tell(self._untold)
+        self._untold = None
 
 
 def _name(size: int) -> str:

@@ -7,6 +7,7 @@ that is judged. A file is written whole or not at all.
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -24,6 +25,8 @@ from chain.errors import ConfigurationError, NotFoundError
 from chain.intact import Flaw, Verdict
 from chain.ledger import Record, encode
 from chain.note import Note, NoteKey
+
+_REVISION = re.compile(r"[0-9]{1,15}")
 
 key_option = click.option(
     "--key", required=True, metavar="VKEY", help="The log's verifier key, from somewhere else than the log."
@@ -157,7 +160,7 @@ def prove(name: str, out: Path, where: remote.Where, *, as_json: bool) -> None:
     """Write one record and the proof that it stands in the log, for somebody who gets nothing else of it."""
     record, proof = _beside(out)
     with where.connect() as client:
-        revision = int(name) if name.isascii() and name.isdigit() else _decided(client, name)
+        revision = int(name) if _REVISION.fullmatch(name) else _decided(client, name)
         proven = client.audit.prove(revision)
     write(record, [proven.record])
     write(proof, [bytes(proven.proof)])

@@ -252,6 +252,7 @@ def test_another_key_continues_what_a_former_one_signed_where_that_is_named(worl
         with pytest.raises(StoreError, match=r"checkpoints\.former"):
             refuses()
     grow(world)
+    auditing(world, None).require_key()  # who signs nothing continues nothing
     turned = Notary(ORIGIN, key, former=(NOTARY.key,))
     audit = auditing(world, turned)
     audit.require_key()
@@ -264,6 +265,24 @@ def test_another_key_continues_what_a_former_one_signed_where_that_is_named(worl
     fork = Note(Checkpoint(ORIGIN, 3, bytes(32)).text).sign(ORIGIN, LOG)
     with pytest.raises(StoreError, match="not those"):
         audit.require_kept(fork)
+
+
+def test_a_copy_that_could_not_be_written_is_written_at_the_next_occasion(world: World) -> None:
+    told, full = list[Note](), [True]
+
+    def tell(note: Note) -> None:
+        if full[0]:
+            raise StoreError("the disk is full")
+        told.append(note)
+
+    audit = auditing(world, Notary(ORIGIN, LOG, (), tell=tell))
+    with pytest.raises(StoreError, match="full"):
+        audit.sign()
+    assert audit.due, "though no record came since"
+    full[0] = False
+    assert told == [] != [audit.sign()] == told
+    assert not audit.due
+    assert auditing(world).checkpoint(OWNER) == told[0], "it stood meanwhile"
 
 
 def test_many_at_once_sign_one_log(world: World) -> None:
@@ -369,6 +388,7 @@ def test_a_user_proves_one_record_and_keeps_a_checkpoint(kept: Path, tmp_path: P
     assert chain("intact", "--key", key, "--checkpoint", str(note), *at)[0] == 0
     assert chain("prove", "9999", "--out", str(proof), *at)[0] == 1
     assert chain("prove", "no-decision", "--out", str(proof), *at)[0] == 1
+    assert chain("prove", "9" * 5000, "--out", str(proof), *at)[0] == 1
     paid = json.loads(chain("who", "--tool", "bank.pay", *at, "--json")[1])["rows"][0]
     assert chain("prove", paid["decision"], "--out", str(proof), *at)[0] == 0
     assert json.loads(chain("proven", str(proof), "--key", key, "--json")[1])["revision"] == paid["record"]
