@@ -14,8 +14,8 @@ from chain.key import KeySigner
 from chain.note import Kind, Note, NoteKey
 from tests.audit.exported import KEY, LOG, SEEN, WITNESS, checkpoint, lines, records, second_opinion
 
-DATA = records(40)
-FILE = lines(DATA, (7, 16, 40))
+DATA = records(16)
+FILE = lines(DATA, (4, 9, 16))
 LARGE = records(600)
 MANY = lines(LARGE, (100, 300, 600))
 
@@ -35,7 +35,7 @@ def test_what_was_exported_is_intact(file: list[bytes]) -> None:
 
 def test_the_checkpoints_that_hold_are_told() -> None:
     verdict = verify(FILE, KEY, [SEEN], [checkpoint(DATA[:9])])
-    assert ([one.size for one in verdict.checkpoints], verdict.records) == ([7, 16, 40], 40)
+    assert ([one.size for one in verdict.checkpoints], verdict.records) == ([4, 9, 16], 16)
 
 
 def mutations(source: random.Random) -> tuple[str, bytes, int]:
@@ -53,10 +53,10 @@ def mutations(source: random.Random) -> tuple[str, bytes, int]:
             at = min(at, other)
         else:
             rows.insert(at, rows[at])
-        return kind, b"".join(rows), at if 0 < at <= 40 and kind != "swap" else 0
+        return kind, b"".join(rows), at if 0 < at <= len(DATA) and kind != "swap" else 0
     at = source.randrange(len(whole))
     hit = sum(1 for _ in whole[:at].split(b"\n")) - 1
-    hit = hit if 0 < hit <= 40 and whole[at : at + 1] != b"\n" else 0
+    hit = hit if 0 < hit <= len(DATA) and whole[at : at + 1] != b"\n" else 0
     if kind == "cut":
         return kind, whole[:at], 0
     if kind == "delete":
@@ -144,8 +144,8 @@ def test_records_cut_off_with_their_checkpoint_are_found_by_who_kept_one() -> No
         lambda file: verify(file[:1], KEY),
         lambda file: verify([*file[:-1], b"\n"], KEY),
         lambda file: verify([*file, file[-1]], KEY),
-        lambda file: verify([file[0].replace(b"40", b"41"), *file[1:]], KEY),
-        lambda file: verify([*file[:41], *file[43:]], KEY),  # without the hashes beside the records
+        lambda file: verify([file[0].replace(b"16", b"17"), *file[1:]], KEY),
+        lambda file: verify([*file[:17], *file[19:]], KEY),  # without the hashes beside the records
         lambda file: verify([b"x\n"] * 5000, KEY),
     ],
 )
@@ -177,9 +177,9 @@ def test_a_checkpoint_of_more_records_than_anybody_has_costs_nothing() -> None:
     largest = 10**18
     note = Note(Checkpoint(KEY.name, largest, bytes(32)).text).sign(KEY.name, LOG)
     verdict = verify(list(write(KEY.name, DATA, largest, [note])), KEY)
-    assert [(flaw.what, flaw.first, flaw.last) for flaw in verdict.flaws] == [("missing", 41, largest)]
+    assert [(flaw.what, flaw.first, flaw.last) for flaw in verdict.flaws] == [("missing", len(DATA) + 1, largest)]
     assert not verdict.intact
-    assert verify(list(write(KEY.name, DATA, 40, [checkpoint(DATA)])), KEY).intact
+    assert verify(list(write(KEY.name, DATA, len(DATA), [checkpoint(DATA)])), KEY).intact
 
 
 def test_many_checkpoints_are_looked_up_and_not_searched_through(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,6 +110,15 @@ def _interrupt_and_wait() -> None:
     time.sleep(10)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A process that was started in the background may ignore SIGINT, and hands that on."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_the_first_interrupt_closes_from_another_thread_and_the_second_raises() -> None:
     closed: SimpleQueue[int] = SimpleQueue()
     with interrupt.closing(lambda: closed.put(get_ident())) as interrupted:
