@@ -125,3 +125,31 @@ def test_who_holds_nothing_any_more_goes_and_who_answers_for_others_stays() -> N
         book.give(f"over{number}", exp=number, holder="boss")
     assert set(book.window.enrolled) == {"boss", "worker", "new"}
     assert book.window.parties("worker") == ["spiffe://a.test/worker", "spiffe://a.test/boss"]
+
+
+def test_who_is_worked_under_stays_though_it_holds_nothing_itself() -> None:
+    book = Book(Window(8, 8))
+    for holder, under in (("boss", ""), ("worker", "boss")):
+        who = {"id": f"spiffe://a.test/{holder}", "kind": "agent", "owner": "team", "under": under}
+        book.write("enrolled", holder=holder, principal=who)
+    for number in range(8):
+        book.give(f"over{number}", exp=number, holder="boss")
+    book.give("stands", holder="worker")
+    assert "over0" not in book.window.given
+    for number in range(8, 40):
+        book.give(f"over{number}", exp=number, holder="nobody")
+    assert "boss" not in {one.holder for one in book.window.given.values()}
+    assert book.window.parties("worker") == ["spiffe://a.test/worker", "spiffe://a.test/boss"]
+
+
+def test_calls_of_what_went_are_counted_still() -> None:
+    book = Book(Window(8, 8))
+    book.give("over", exp=1)
+    for _ in range(20):
+        book.call("over")
+    before = sum(book.window.gone.allowed.values())
+    assert book.window.gone.allowed["over"] == before > 0
+    for number in range(8):
+        book.give(f"more{number}", exp=10**9 if number < 2 else 20)
+    assert "over" not in book.window.given
+    assert book.window.gone.allowed[""] == before == sum(book.window.gone.allowed.values())
