@@ -71,7 +71,8 @@ class AuditServiceServicer(object):
     """
 
     def GetCheckpoint(self, request, context):
-        """The checkpoint of every record that survives power loss, signed now where there is none yet (C2SP tlog-checkpoint).
+        """The checkpoint of every record that survives power loss, signed now where there is none yet (C2SP tlog-checkpoint). Callers
+        who are neither auditors nor operators get the last one that was kept.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -37,7 +37,9 @@ class AuditServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AuditServiceAsyncStub: ...
     GetCheckpoint: _grpc.UnaryUnaryMultiCallable[_audit_pb2.GetCheckpointRequest, _audit_pb2.GetCheckpointResponse]
-    """The checkpoint of every record that survives power loss, signed now where there is none yet (C2SP tlog-checkpoint)."""
+    """The checkpoint of every record that survives power loss, signed now where there is none yet (C2SP tlog-checkpoint). Callers
+    who are neither auditors nor operators get the last one that was kept.
+    """
     ListCheckpoints: _grpc.UnaryUnaryMultiCallable[_audit_pb2.ListCheckpointsRequest, _audit_pb2.ListCheckpointsResponse]
     """Every checkpoint that was kept, the smallest first, a page at a time."""
     ProveRecord: _grpc.UnaryUnaryMultiCallable[_audit_pb2.ProveRecordRequest, _audit_pb2.ProveRecordResponse]
@@ -56,7 +58,9 @@ class AuditServiceAsyncStub(AuditServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetCheckpoint: _aio.UnaryUnaryMultiCallable[_audit_pb2.GetCheckpointRequest, _audit_pb2.GetCheckpointResponse]  # type: ignore[assignment]
-    """The checkpoint of every record that survives power loss, signed now where there is none yet (C2SP tlog-checkpoint)."""
+    """The checkpoint of every record that survives power loss, signed now where there is none yet (C2SP tlog-checkpoint). Callers
+    who are neither auditors nor operators get the last one that was kept.
+    """
     ListCheckpoints: _aio.UnaryUnaryMultiCallable[_audit_pb2.ListCheckpointsRequest, _audit_pb2.ListCheckpointsResponse]  # type: ignore[assignment]
     """Every checkpoint that was kept, the smallest first, a page at a time."""
     ProveRecord: _aio.UnaryUnaryMultiCallable[_audit_pb2.ProveRecordRequest, _audit_pb2.ProveRecordResponse]  # type: ignore[assignment]
@@ -78,7 +82,9 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _audit_pb2.GetCheckpointRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_audit_pb2.GetCheckpointResponse, _abc.Awaitable[_audit_pb2.GetCheckpointResponse]]:
-        """The checkpoint of every record that survives power loss, signed now where there is none yet (C2SP tlog-checkpoint)."""
+        """The checkpoint of every record that survives power loss, signed now where there is none yet (C2SP tlog-checkpoint). Callers
+        who are neither auditors nor operators get the last one that was kept.
+        """
 
     @_abc_1.abstractmethod
     def ListCheckpoints(

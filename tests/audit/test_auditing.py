@@ -166,6 +166,20 @@ def test_who_may_ask(world: World) -> None:
         ask(auditor)
 
 
+def test_whoever_may_not_read_the_record_makes_nobody_sign_for_it(world: World) -> None:
+    agent, auditor = (Caller(name="x", roles=frozenset({role})) for role in (Role.AGENT, Role.AUDITOR))
+    audit = auditing(world)
+    first = audit.checkpoint(agent)
+    for _ in range(5):
+        grow(world, 1)
+        assert audit.checkpoint(agent) == auditing(world).checkpoint(agent) == first
+    assert audit.checkpoints(auditor) == [first]
+    second = audit.checkpoint(auditor)
+    assert second != first
+    assert audit.checkpoint(agent) == second
+    assert audit.checkpoints(auditor) == [first, second]
+
+
 def test_an_export_is_intact_and_a_second_reader_says_so(world: World) -> None:
     audit = auditing(world)
     audit.checkpoint(OWNER)
