@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from pydantic import ValidationError
 
@@ -26,6 +26,18 @@ REMEMBERED = 4096
 
 LEAF, SENT = "x509_pem_cert", "x509_pem_cert_chain"
 """What gRPC calls the certificate whose key the handshake proved, and what the peer sent along with it."""
+
+
+class Ending(Protocol):
+    """Somebody whom a credential names for a while."""
+
+    @property
+    def until(self) -> float:
+        """Seconds since the epoch when it ends."""
+        ...
+
+
+N = TypeVar("N", bound=Ending)
 
 
 class Workloads(Protocol):
@@ -153,21 +165,21 @@ def _shown(properties: Mapping[str, Sequence[bytes]]) -> bytes:
     return proven + sent.removeprefix(proven) if proven else b""
 
 
-def by_token(workloads: Workloads, callers: Callers) -> Callable[[str], Identity]:
-    """Return what says whom a JWT-SVID speaks for: it names a workload and proves no holder.
+def by_token(verify: Callable[[str], N], caller_of: Callable[[N], Caller]) -> Callable[[str], Identity]:
+    """Return what says whom a signed token speaks for: it names somebody and proves no holder.
 
     Args:
-        workloads: verifies the token, on every call anew.
-        callers: who of them is a caller.
+        verify: the token, on every call anew.
+        caller_of: which caller it is that the token names.
     """
 
     def identify(token: str) -> Identity:
-        workload = workloads.bearer(token)
+        named = verify(token)
 
         def again() -> None:
-            workloads.bearer(token)
+            verify(token)
 
-        return Identity(callers.of(workload), workload.until, again)
+        return Identity(caller_of(named), named.until, again)
 
     return identify
 

@@ -84,25 +84,6 @@ class Persons:
         return row if said.subject is not None else replace(row, name=person.name)
 
 
-def by_person(people: People, persons: Persons) -> Callable[[str], Identity]:
-    """Return what says whom an OIDC token speaks for: it names a person and proves no holder.
-
-    Args:
-        people: verifies the token, on every call anew.
-        persons: who of them is a caller.
-    """
-
-    def identify(token: str) -> Identity:
-        person = people.person(token)
-
-        def again() -> None:
-            people.person(token)
-
-        return Identity(persons.of(person), person.until, again)
-
-    return identify
-
-
 def credentials(
     known: Iterable[Credential],
     clock: Callable[[], float],
@@ -117,10 +98,10 @@ def credentials(
         workloads: who verifies JWT-SVIDs, and who of them is a caller; None takes none.
         people: the same of OIDC tokens.
     """
-    svids = None if workloads is None else by_token(*workloads)
+    svids = None if workloads is None else by_token(workloads[0].bearer, workloads[1].of)
     if people is None:
         return Credentials(known, clock, svids)
-    verifier, persons = people[0], by_person(*people)
+    verifier, persons = people[0], by_token(people[0].person, people[1].of)
 
     def identify(token: str) -> Identity:
         """Ask one verifier and never a second: what one refuses must not be tried at another."""
