@@ -27,7 +27,6 @@ MAX_FLAWS = 1000
 ABSENT = bytes(32)
 """Stands for the hash of a record that is not there."""
 
-_head = msgspec.json.Decoder(Head).decode
 _tile = msgspec.json.Decoder(Tile).decode
 _signed = msgspec.json.Decoder(Signed).decode
 
@@ -99,7 +98,7 @@ def verify(
     if size > 2 * len(file.placed) + TILE:  # whoever has the key can sign any number, and it costs them nothing
         return verdict
     leaves = [file.placed.get(revision, ABSENT) for revision in range(1, size + 1)]
-    if file.head != Head(FORMAT, key.name, size):
+    if file.head != encode(Head(FORMAT, key.name, size)) + b"\n":
         verdict.find("the first line does not say what the checkpoint says")
     wrong = _roots(leaves, signed, _held(known, (key, *former), size, verdict), verdict)
     if wrong is not None:
@@ -113,7 +112,7 @@ class _File:
     """What stands in the lines, before anything of it is believed.
 
     Attributes:
-        head: the first line, if it is one.
+        head: the first line; like every other it has one spelling.
         placed: revision -> leaf hash of the record that stands, or seems to stand, there.
         tiles: number -> hashes.
         notes: checkpoints.
@@ -121,7 +120,7 @@ class _File:
     """
 
     def __init__(self, verdict: Verdict) -> None:
-        self.head: Head | None = None
+        self.head = b""
         self.placed: dict[int, bytes] = {}
         self.tiles: dict[int | str, list[bytes]] = {}
         self.notes: list[Note] = []
@@ -147,7 +146,7 @@ class _File:
         self._number += 1
         try:
             if self._number == 1:
-                self.head = _head(line)
+                self.head = line
             elif line.startswith(b'{"tile":'):
                 self.tail.append(line)
                 found = _tile(line)

@@ -84,9 +84,10 @@ def decode(data: bytes) -> Record:
     """
     try:
         record = _decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        spelled = _encoder.encode(record)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise StoreError("a stored record cannot be read") from error
-    if _encoder.encode(record) != data:
+    if spelled != data:
         raise StoreError(f"record {record.revision} is not in canonical form")
     return record
 

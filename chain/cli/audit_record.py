@@ -21,6 +21,7 @@ from chain.checkpoint import Checkpoint, InclusionProof
 from chain.cli import remote, source
 from chain.cli.options import IDS
 from chain.cli.output import json_option, moment, print_json, printable
+from chain.cli.reading import lines
 from chain.errors import ConfigurationError, NotFoundError
 from chain.intact import Flaw, Verdict
 from chain.ledger import Record, encode
@@ -61,7 +62,7 @@ since_option = click.option(
 @json_option
 def export(out: Path, where: remote.Where, *, as_json: bool) -> None:
     """Write every record and checkpoint to one file, which `chain audit verify` judges with a key alone."""
-    if out.exists():
+    if os.path.lexists(out):
         raise ConfigurationError(f"`{out}` is there already")
     with where.connect() as client:
         note, key = client.audit.checkpoint()
@@ -98,8 +99,8 @@ def verify(
     together with its checkpoints is seen by whoever kept a later --checkpoint.
     """
     try:
-        with file.open("rb") as lines:
-            verdict = _judged(lines, key, witnesses, kept, formers)
+        with file.open("rb") as opened:
+            verdict = _judged(lines(opened), key, witnesses, kept, formers)
     except OSError as error:
         raise ConfigurationError(f"`{file}`: {error.strerror}") from None
     _tell(ctx, verdict, as_json=as_json)
@@ -258,6 +259,8 @@ def write(out: Path, parts: Iterable[bytes]) -> None:
         try:
             with os.fdopen(handle, "wb") as file:
                 file.writelines(parts)
+                file.flush()
+                os.fsync(handle)
             Path(name).replace(out)
         finally:
             Path(name).unlink(missing_ok=True)

@@ -11,14 +11,12 @@ from typing import Any
 from urllib.parse import quote
 
 import click
-import msgspec
 
 from chain import cloudevent, ocsf
 from chain.cli import remote
 from chain.cli.output import json_option, print_json
-from chain.cli.reading import Record, record, whole
+from chain.cli.reading import Record, head, record, whole
 from chain.errors import ChainError, ConfigurationError
-from chain.export import Head
 from chain.given import Entry
 from chain.otlp import Tracer
 from chain.service.info import VERSION
@@ -124,9 +122,9 @@ def _name(record: Record, where: remote.Where) -> str:
             return client.info().authority
     try:
         with record.export.open("rb") as file:
-            return msgspec.json.decode(file.readline(), type=Head).origin
-    except (OSError, msgspec.MsgspecError):
-        raise ConfigurationError(f"export `{record.export}`: not one") from None
+            return head(file).origin
+    except OSError as error:
+        raise ConfigurationError(f"export `{record.export}`: {error.strerror}") from None
 
 
 def _uri(name: str) -> str:

@@ -20,11 +20,17 @@ from chain import intact, ledger
 from chain.cli import remote
 from chain.cli.options import bundled
 from chain.errors import ConfigurationError, ForbiddenError, StoreError
-from chain.export import Signed
+from chain.export import Head, Signed
 from chain.given import Entry
 from chain.history import GIVEN, History
 from chain.note import Note, NoteKey
 from chain.watch import Told
+
+MAX_LINE = 8 * 1024 * 1024
+"""Bytes of a line of an export: a record holds no more than a call brings. Only the roots of the tiles may be longer,
+and they are shorter than what came before them."""
+
+_RECORD = b'{"revision":'
 
 _WHOLE = {**dict.fromkeys(GIVEN, "grant"), "decided": "reason", "refused": "reason"}
 """Kind of a record -> a member that only an auditor or operator is told (`chain.watch.told`)."""
@@ -69,13 +75,13 @@ class Record:
         if where.named:
             raise ConfigurationError("--export is read instead of an authority; give one of them")
         with _open(self.export) as file:
-            self._require_intact(file)
-            file.seek(0)
-            for line in file:
-                if line.startswith(b'{"revision":'):
-                    record = ledger.decode(line.removesuffix(b"\n"))
-                    if record.revision > after:
-                        yield Entry(record.revision, record.kind, record.time, record.body)
+            try:
+                self._require_intact(file)
+                yield from (entry for entry in _exported(file) if entry.revision > after)
+            except OSError as error:
+                raise ConfigurationError(
+                    f"export `{self.export}`: {error.strerror or 'cannot be read twice'}"
+                ) from None
 
     def checkpoint(self) -> tuple[Note, NoteKey] | None:
         """Return the last checkpoint of the export, with the key of its log; None where no key was named.
@@ -87,11 +93,13 @@ class Record:
         if self.export is None or self.key is None:
             return None
         with _open(self.export) as file:
-            lines = [line for line in file if line.startswith(b'{"checkpoint":')]
+            last = b""
+            for line in lines(file):
+                last = line if line.startswith(b'{"checkpoint":') else last
         key = NoteKey.parse(self.key)
         try:
-            note = Note.parse(msgspec.json.decode(lines[-1], type=Signed).checkpoint.encode())
-        except (IndexError, msgspec.MsgspecError):
+            note = Note.parse(msgspec.json.decode(last, type=Signed).checkpoint.encode())
+        except (ValueError, RecursionError):  # msgspec's own errors are the former
             raise StoreError("the export holds no checkpoint; see `chain audit verify`") from None
         note.require([key])
         return note, key
@@ -100,9 +108,10 @@ class Record:
         if self.key is None:
             click.echo("chain: the export was not verified; --key does that", err=True)
             return
-        verdict = intact.verify(file, NoteKey.parse(self.key))
+        verdict = intact.verify(lines(file), NoteKey.parse(self.key))
         if not verdict.intact:
             raise StoreError(f"the export is not intact: {verdict.flaws[0].what}; see `chain audit verify`")
+        file.seek(0)
 
 
 def _followed(where: remote.Where, after: int) -> Iterator[Entry]:
@@ -121,6 +130,47 @@ def whole(news: Iterable[Told]) -> Iterator[Entry]:
         if told.kind in _WHOLE and _WHOLE[told.kind] not in body:
             raise ForbiddenError("this caller is not told the whole ledger; ask as an auditor or operator")
         yield Entry(told.revision, told.kind, told.time, body)
+
+
+def lines(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines of an export. What is longer than a line may be comes without its newline, and is the last."""
+    before = 0
+    while line := file.readline(max(MAX_LINE, before)):
+        yield line
+        if not line.endswith(b"\n"):
+            return
+        before += len(line)
+
+
+def head(file: BinaryIO) -> Head:
+    """Return what an export promises in its first line.
+
+    Raises:
+        StoreError: it is no export.
+    """
+    try:
+        return msgspec.json.decode(file.readline(MAX_LINE), type=Head)
+    except (ValueError, RecursionError):
+        raise StoreError("the export is not one: its first line does not say so") from None
+
+
+def _exported(file: BinaryIO) -> Iterator[Entry]:
+    """Yield the records that an export promises. Whether they are those that were signed, `intact` says.
+
+    Raises:
+        StoreError: it is none, is cut off, or holds others in between.
+    """
+    promised, found = head(file).records, lines(file)
+    for revision in range(1, promised + 1):
+        line = next(found, b"")
+        if not line.startswith(_RECORD):
+            raise StoreError(f"the export ends before record {revision} of {promised}; see `chain audit verify`")
+        record = ledger.decode(line.removesuffix(b"\n"))
+        if record.revision != revision:
+            raise StoreError(f"the export has record {record.revision} for {revision}; see `chain audit verify`")
+        yield Entry(record.revision, record.kind, record.time, record.body)
+    if next(found, b"").startswith(_RECORD):
+        raise StoreError(f"the export holds more than the {promised} records that it says; see `chain audit verify`")
 
 
 def _open(path: Path) -> BinaryIO:

@@ -70,9 +70,10 @@ def place(path: Path, data: bytes) -> None:
     Raises:
         OSError: it cannot be done; `FileExistsError` where the file exists.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".sealing-")  # mode 0600
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".sealing-")
     try:
         with os.fdopen(handle, "wb") as file:
+            os.fchmod(handle, 0o600)  # the umask may have taken the owner's own bits
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

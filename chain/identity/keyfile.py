@@ -16,6 +16,7 @@ import msgspec
 from chain import privatekey
 from chain.base64url import b64encode
 from chain.errors import ConfigurationError
+from chain.identity.folder import write_new
 from chain.key import Algorithm, KeySigner
 from chain.privatekey import PrivateJwk, p256
 
@@ -44,20 +45,12 @@ def generate(algorithm: Algorithm = "EdDSA", entropy: Callable[[int], bytes] = o
 
 
 def save(path: Path, private: PrivateJwk) -> None:
-    """Write a key to a file that did not exist, readable by its owner alone, and make it durable.
+    """Write a key to a file that did not exist, whole or not at all, readable by its owner alone; make it durable.
 
     Raises:
         ConfigurationError: the file exists, or cannot be written.
     """
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(file.fileno(), 0o600)  # the umask may have taken the owner's own bits
-            file.write(msgspec.json.encode(private) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise ConfigurationError(f"key file `{path}`: {_why(error)}") from None
+    write_new(path, msgspec.json.encode(private) + b"\n", "key file")
 
 
 def load(path: Path) -> KeySigner:

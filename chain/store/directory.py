@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DATABASE = "ledger.db"
-LOCK = "lock"
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600  # SQLite gives its -wal and -shm files the mode of the database
 
@@ -21,7 +20,8 @@ class LedgerDirectory:
     """A ledger's directory, held under an exclusive lock until `release`.
 
     The lock is `flock` and not a POSIX record lock: the latter would let the same process open a ledger
-    twice, and is dropped when any descriptor of the file is closed.
+    twice, and is dropped when any descriptor of the file is closed. It is on the directory itself: a lock file that
+    somebody takes for a stale one and removes would let two owners in.
     """
 
     def __init__(self, path: Path) -> None:
@@ -35,7 +35,7 @@ class LedgerDirectory:
         self.database = path / DATABASE
         try:
             _close_to_others(path)
-            self._lock = _create(path / LOCK)
+            self._lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise StoreError(f"ledger directory `{path}` cannot be used: {error.strerror}") from error
         try:
@@ -44,13 +44,13 @@ class LedgerDirectory:
             _sync(path)
         except BlockingIOError as error:
             os.close(self._lock)
-            raise LedgerLockedError(f"ledger `{path}` is owned by another store") from error
+            raise LedgerLockedError(f"ledger `{path}` is owned by another process, a server or a command") from error
         except OSError as error:
             os.close(self._lock)
             raise StoreError(f"ledger directory `{path}` cannot be used: {error.strerror}") from error
 
     def release(self) -> None:
-        """Let go of the lock. The lock file stays: removing it would let two owners hold two files."""
+        """Let go of the lock."""
         os.close(self._lock)
 
 

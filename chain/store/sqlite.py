@@ -41,7 +41,7 @@ _SWEEPS = (
 
 
 class SqliteStore:
-    """A ledger in a directory: `ledger.db`, its log, and `lock`. Implements `chain.ledger.Store`.
+    """A ledger in a directory: `ledger.db` and its log. Implements `chain.ledger.Store`.
 
     A batch that asks for SYNCED joins the group that the writer's thread commits next with synchronous
     FULL. One that asks for WRITTEN is appended in the caller's thread while the writer is idle, and its

@@ -59,6 +59,21 @@ def test_no_file_is_written_over(folder: Path) -> None:
     assert (folder / "a.key").read_bytes() == before
 
 
+def test_a_key_that_could_not_be_made_durable_leaves_no_file_in_the_way(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_handle: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", refuse)
+        with pytest.raises(ConfigurationError, match="Input/output error"):
+            keyfile.save(folder / "a.key", keyfile.generate())
+    assert list(folder.iterdir()) == []
+    keyfile.save(folder / "a.key", keyfile.generate())
+    keyfile.load(folder / "a.key")
+
+
 def test_no_link_is_followed_when_a_key_is_written(folder: Path) -> None:
     (folder / "a.key").symlink_to(folder / "elsewhere")
     with pytest.raises(ConfigurationError):

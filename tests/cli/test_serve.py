@@ -86,6 +86,28 @@ def test_a_ledger_in_use_is_refused(played: Played, service: Service, tmp_path: 
     assert "owned by another" in ended.err
 
 
+def test_no_command_reads_or_signs_a_ledger_that_a_server_has(service: Service, tmp_path: Path) -> None:
+    folder, as_operator = Path(str(service.process.args[-1])).parent, service.as_caller("operator")
+    before = run("audit", "checkpoint", *as_operator, "--json").json
+    kept = tmp_path / "kept"
+    kept.write_text(before["note"])
+    for words in (
+        ("export", tmp_path / "a.export"),
+        ("checkpoint",),
+        ("who",),
+        ("prove", "1", "--out", tmp_path / "p"),
+    ):
+        ended = run("audit", *words, "--ledger", folder)
+        assert (ended.code, ended.out) == (3, "")
+        assert ended.err.endswith("is owned by another process, a server or a command (store_unavailable)\n")
+    assert sorted(tmp_path.iterdir()) == [kept]
+    assert run("suspend", "tool", "no.such.tool", "--cause", "to have a record", *as_operator).code == 0
+    assert run("audit", "intact", "--key", before["key"], "--checkpoint", kept, *as_operator).code == 0
+    assert run("audit", "export", tmp_path / "a.export", *as_operator).code == 0
+    ended = run("audit", "verify", tmp_path / "a.export", "--key", before["key"], "--checkpoint", kept, "--json")
+    assert (ended.code, ended.json["intact"], ended.json["records"] > before["size"]) == (0, True, True)
+
+
 def _configuration_of(service: Service) -> str:
     arguments = service.process.args
     assert isinstance(arguments, list)

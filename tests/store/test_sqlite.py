@@ -56,6 +56,18 @@ def test_one_process_owns_a_ledger(store: SqliteStore, ledger: Path) -> None:
     SqliteStore(ledger).close()
 
 
+def test_nobody_gets_in_by_removing_what_looks_like_a_stale_lock(store: SqliteStore, ledger: Path) -> None:
+    assert store.commit(Batch()).result(10) == 1
+    for path in ledger.iterdir():
+        if not path.name.startswith("ledger.db"):
+            path.unlink()
+    with pytest.raises(LedgerLockedError):
+        SqliteStore(ledger)
+    assert store.commit(Batch()).result(10) == 2
+    store.close()
+    SqliteStore(ledger).close()
+
+
 @pytest.mark.parametrize("mask", [0o000, 0o777])
 def test_files_are_closed_to_others_whatever_the_umask(ledger: Path, mask: int) -> None:
     before = os.umask(mask)
@@ -66,7 +78,7 @@ def test_files_are_closed_to_others_whatever_the_umask(ledger: Path, mask: int) 
         os.umask(before)
     assert ledger.stat().st_mode & 0o777 == 0o700
     files = {path.name: path.stat().st_mode & 0o777 for path in ledger.iterdir()}
-    assert files == dict.fromkeys(("ledger.db", "ledger.db-wal", "ledger.db-shm", "lock"), 0o600)
+    assert files == dict.fromkeys(("ledger.db", "ledger.db-wal", "ledger.db-shm"), 0o600)
     store.close()
 
 
