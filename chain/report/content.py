@@ -16,9 +16,9 @@ from chain.auditor import Row
 from chain.errors import InvalidRequestError
 from chain.given import Asked, Entry, Given
 from chain.history import History
+from chain.lapsed import NOTHING, LetGo
 from chain.report.notable import REVIEWED, notable
 from chain.report.turn import Turns
-from chain.window import NOTHING, LetGo
 
 MAX_DELEGATIONS = 50_000
 """On one page: twice of what a browser was seen to handle with ease."""
@@ -40,6 +40,9 @@ EVENT = (
     "rules", "id", "caller",
 )  # fmt: skip
 """Columns of a call that was decided or of a change that was refused; `effect` is REFUSED for the latter."""
+
+COUNTED = ("requests", "policies", "stops", "enrolled", "revocations", "tools", "unknown")
+"""Of what a history holds no longer, what is only counted."""
 
 Json: TypeAlias = dict[str, Any]
 
@@ -94,7 +97,7 @@ def data(history: History, now: float, origin: Origin, *, task: str | None = Non
             f"{len(chosen)} delegations are more than the {MAX_DELEGATIONS} of one page; choose a task with --task"
         )
     places = {one.id: place for place, one in enumerate(chosen)}
-    holders, grants, losses, turns = _Table(), _Table(), _Table(), Turns(history, now)
+    holders, grants, losses, turns = _Table(), _Table(), _Table(), Turns(history, now, gone.since)
     for name in (one.holder for one in chosen):
         holders.place(name, _holder(history, name))
     decided = [entry for entry in history.decided if task in (None, entry.body.get("txn"))]
@@ -112,6 +115,8 @@ def data(history: History, now: float, origin: Origin, *, task: str | None = Non
         "unlisted": len(left) + sum(gone.allowed.values()),
         "others": gone.others,
         "gone": gone.delegations,
+        "letgo": {name: getattr(gone, name) for name in COUNTED},
+        "since": gone.since,
         "unknown": history.unknown,
         "holders": holders.rows,
         "nodes": {

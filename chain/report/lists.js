@@ -175,7 +175,12 @@ function drawCalls(view) {
 
 function drawApprovals(view) {
   const list = seen(DATA.approvals).filter((one) => !state.task || one.task === state.task);
-  if (!list.length) {
+  const before = DATA.letgo.requests;
+  if (before)
+    view.append(
+      el("p", { class: "muted" }, `${count(before, "other request")} and what was said of them: counted, not listed.`),
+    );
+  else if (!list.length) {
     view.append(el("p", { class: "empty" }, "Nothing was put before people."));
     return;
   }

@@ -43,6 +43,7 @@ function drawSummary() {
     ),
   );
   const given = asked.filter((one) => one.state === "approved").length;
+  const listed = DATA.letgo.requests ? ` of the ${asked.length.toLocaleString("en")} listed` : "";
   byId("summary").replaceChildren(
     card("proof", "Is it intact?", "", "", () => go("proof")),
     card(
@@ -69,8 +70,8 @@ function drawSummary() {
     card(
       "approved",
       "Put before people",
-      count(asked.length, "request"),
-      people.size ? `${given} approved, by ${short([...people].join(" and "), 40)}` : `${given} approved`,
+      count(asked.length + DATA.letgo.requests, "request"),
+      `${given} approved${listed}${people.size ? `, by ${short([...people].join(" and "), 40)}` : ""}`,
       () => go("approvals"),
     ),
     card(
@@ -88,6 +89,23 @@ function matched(hits, above) {
   const all = count(nodes.length, "delegation");
   if (hits === nodes.length) return all;
   return `${hits.toLocaleString("en")} of ${all}${above > 0 ? `, and ${above} above them` : ""}`;
+}
+
+// What is held no longer and changes nothing that is shown, counted.
+function letgo() {
+  const { enrolled, revocations, tools, stops } = DATA.letgo;
+  const idle = [
+    [enrolled, "enrolment"],
+    [revocations, "revocation"],
+    [tools, "tool"],
+  ].filter(([number]) => number);
+  const said = [];
+  if (idle.length)
+    said.push(`${idle.map(([number, one]) => count(number, one)).join(", ")} that nothing here bears: counted, not held.`);
+  const since = DATA.since ? `; how things stood is told from ${when(DATA.since)} on` : "";
+  if (stops)
+    said.push(`${count(stops, "suspension")} over before ${stops === 1 ? "is" : "are"} counted and not shown${since}.`);
+  return said;
 }
 
 function drawGraph(view) {
@@ -124,6 +142,7 @@ function drawGraph(view) {
             `${count(DATA.gone, "delegation")} that ${DATA.gone === 1 ? "was" : "were"} over before ${DATA.gone === 1 ? "is" : "are"} not shown.`,
           )
         : null,
+      ...letgo().map((said) => el("span", { class: "muted" }, said)),
       fits
         ? null
         : el(
@@ -231,16 +250,17 @@ function buildTheme() {
 
 // What is said of the whole: where it is from, and as of when.
 function title() {
-  const first = moments[0];
   document.title = clean(`Chain ${EMBEDDED ? "report" : "live"} · ${DATA.origin.named} · ${when(DATA.at)}`);
   byId("what").textContent = clean(
-    `${DATA.origin.named}${DATA.task === null ? "" : `, task ${DATA.task}`} · ${count(DATA.revision, "record")} from ${when(first)} · as of ${when(DATA.at)}`,
+    `${DATA.origin.named}${DATA.task === null ? "" : `, task ${DATA.task}`} · ${count(DATA.revision, "record")} from ${when(earliest)} · as of ${when(DATA.at)}`,
   );
   const made = EMBEDDED
     ? `Made ${when(DATA.made)} by chain report. This file loads nothing and sends nothing.`
     : "This page asks its own server alone, and changes nothing there.";
+  const kinds = Object.keys(DATA.unknown);
+  if (DATA.letgo.unknown) kinds.push(`and ${count(DATA.letgo.unknown, "record")} of others`);
   byId("foot").textContent = clean(
-    `${made}${Object.keys(DATA.unknown).length ? ` Records of kinds that are not known here: ${Object.keys(DATA.unknown).join(", ")}.` : ""}`,
+    `${made}${kinds.length ? ` Records of kinds that are not known here: ${kinds.join(", ")}.` : ""}`,
   );
   byId("moment").max = moments.length - 1;
   nameFilters();

@@ -2,7 +2,7 @@
 
 const EMBEDDED = JSON.parse(byId("data").textContent); // null where a server tells
 const LOG = JSON.parse(byId("log").textContent);
-let DATA, nodes, events, roots, order, moments;
+let DATA, nodes, events, roots, order, moments, earliest;
 
 function rows(table) {
   return table.rows.map((row, index) => {
@@ -55,13 +55,15 @@ function arrange() {
   }
 }
 
-// Every instant at which something changed, up to the report's own.
+// Every instant at which something changed, up to the report's own; where suspensions were let go of, from when all are known.
 function instants() {
   const found = new Set([DATA.at]);
   for (const node of nodes) for (const one of node.turns) found.add(one[0]);
   for (const event of events) found.add(event.time);
   for (const asked of DATA.approvals) for (const word of [asked, ...asked.words, ...asked.uses]) found.add(word.time);
-  return [...found].filter((time) => time <= DATA.at).sort((a, b) => a - b);
+  const all = [...found].filter((time) => time <= DATA.at).sort((a, b) => a - b);
+  earliest = all[0];
+  return all.filter((time) => time >= DATA.since || time === DATA.at);
 }
 
 // Takes the place of what was told before; what was chosen stays chosen.

@@ -302,6 +302,7 @@ function drawProof(view) {
           ),
         )
       : el("p", { class: "muted" }, "No policy came into force in this record."),
+    DATA.letgo.policies ? el("p", { class: "muted" }, `${DATA.letgo.policies} earlier: counted, not listed.`) : "",
   );
 }
 

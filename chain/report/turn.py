@@ -12,6 +12,9 @@ from typing import NamedTuple
 from chain.given import Given
 from chain.history import History
 
+_PASSING = frozenset({"live", "suspended"})
+"""What it depends on suspensions whether a delegation is."""
+
 _NEVER = 1 << 62
 """Milliseconds: later than any instant that is asked for."""
 
@@ -54,14 +57,15 @@ class _Fate(NamedTuple):
 class Turns:
     """The turns of every delegation of a ledger."""
 
-    def __init__(self, history: History, now: float) -> None:
+    def __init__(self, history: History, now: float, since: int = 0) -> None:
         """Work them out.
 
         Args:
             history: the ledger up to `now`.
             now: seconds; no turn is later.
+            since: milliseconds; of before it is not known what was suspended, so nothing is said to have stood then.
         """
-        self._history, self._now = history, int(now * 1000)
+        self._history, self._now, self._since = history, int(now * 1000), since
         self._stops = _stops(history)
         self._fates: dict[str, _Fate] = {}
         self._cache: dict[tuple[tuple[str, ...], str], tuple[_Stop, ...]] = {}
@@ -69,14 +73,21 @@ class Turns:
             self._fates[one.id] = self._fate(one)
 
     def of(self, one: Given) -> list[Turn]:
-        """Return the turns of a delegation, the first of them at its making."""
+        """Return the turns of a delegation, the first of them at its making, or when it is first known how it stood."""
         fate, born = self._fates[one.id], one.entry.time
-        points = {born, fate.expired.time, fate.revoked.time if fate.revoked is not None else born}
+        points = {
+            born,
+            max(born, self._since),
+            fate.expired.time,
+            fate.revoked.time if fate.revoked is not None else born,
+        }
         points.update(edge for stop in fate.stops for edge in (stop.start, stop.end))
         found: list[Turn] = []
         for time in sorted(points):
             if born <= time <= max(self._now, born):
                 turn = _standing(fate, time)
+                if time < self._since and turn.status in _PASSING:
+                    continue
                 if not found or found[-1][1:] != turn[1:]:
                     found.append(turn)
         return found

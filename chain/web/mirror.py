@@ -33,6 +33,9 @@ SHARE = 20
 PATIENCE = 5.0
 """Seconds that somebody waits for a document; a long ledger is read for longer, the first time."""
 
+READINGS = 8
+"""Of the whole record, at the most, before a document: the window holds on to what the one before it missed."""
+
 PART = 250
 """Records that are read at once; between two parts this thread sleeps for as long as it worked."""
 
@@ -113,10 +116,24 @@ class Mirror:
     def _catch_up(self) -> None:
         """Take in all that survives power loss; what comes meanwhile is for the next time.
 
+        A window that would have to tell of what it let go of is read anew, by one that holds on to that.
+
         Raises:
-            InvalidRequestError: more stands than a window holds.
+            InvalidRequestError: more stands, or more is told of anew, than a window holds.
         """
         goal = self._watching.synced
+        for _ in range(READINGS):
+            self._read(goal)
+            if not self._window.lapsed:
+                return
+            try:
+                self._window, self._revision = self._window.again(), 0
+            except InvalidRequestError:
+                self._window, self._revision = Window(), 0
+                raise
+        raise InvalidRequestError("what was over is told of anew again and again, more than one page can follow")
+
+    def _read(self, goal: int) -> None:
         while self._revision < goal and not self._closed:
             began = time.perf_counter()
             lines, revision = self._watching.lines(self._revision, PART)

@@ -7,8 +7,9 @@ import pytest
 from chain.errors import InvalidRequestError
 from chain.given import Entry
 from chain.history import History
+from chain.lapsed import NOTHING
 from chain.report.notable import notable
-from chain.window import NOTHING, Window
+from chain.window import Window
 
 
 class Book:
@@ -18,7 +19,7 @@ class Book:
         self.window = window
         self.entries: list[Entry] = []
 
-    def write(self, kind: str, **body: object) -> None:
+    def write(self, kind: str, /, **body: object) -> None:
         entry = Entry(len(self.entries) + 1, kind, (len(self.entries) + 1) * 1000, body)
         self.entries.append(entry)
         self.window.take(entry)
@@ -110,36 +111,14 @@ def test_what_was_used_before_is_not_found_unused() -> None:
     assert book.window.gone.allowed["used"] == 3
 
 
-def test_who_holds_nothing_any_more_goes_and_who_answers_for_others_stays() -> None:
+def test_who_holds_nothing_for_now_is_still_known_when_it_holds_something_again() -> None:
     book = Book(Window(8, 8))
-    for holder, under in (("boss", ""), ("worker", "boss"), ("gone", "boss"), ("new", "")):
-        who = {"id": f"spiffe://a.test/{holder}", "kind": "agent", "owner": "team"} | (
-            {"under": under} if under else {}
-        )
-        book.write("enrolled", holder=holder, principal=who)
-    book.give("stands", holder="worker")
-    for number in range(8):
-        book.give(f"over{number}", exp=number, holder="boss" if number % 2 else "gone")
-    assert len(book.window.given) == 6
-    for number in range(8, 16):
-        book.give(f"over{number}", exp=number, holder="boss")
-    assert set(book.window.enrolled) == {"boss", "worker", "new"}
-    assert book.window.parties("worker") == ["spiffe://a.test/worker", "spiffe://a.test/boss"]
-
-
-def test_who_is_worked_under_stays_though_it_holds_nothing_itself() -> None:
-    book = Book(Window(8, 8))
-    for holder, under in (("boss", ""), ("worker", "boss")):
-        who = {"id": f"spiffe://a.test/{holder}", "kind": "agent", "owner": "team", "under": under}
-        book.write("enrolled", holder=holder, principal=who)
-    for number in range(8):
-        book.give(f"over{number}", exp=number, holder="boss")
-    book.give("stands", holder="worker")
-    assert "over0" not in book.window.given
-    for number in range(8, 40):
-        book.give(f"over{number}", exp=number, holder="nobody")
-    assert "boss" not in {one.holder for one in book.window.given.values()}
-    assert book.window.parties("worker") == ["spiffe://a.test/worker", "spiffe://a.test/boss"]
+    book.write("enrolled", holder="k", principal={"id": "spiffe://a.test/k", "kind": "agent", "owner": "team"})
+    for number in range(16):
+        book.give(f"over{number}", exp=number, holder="k" if number < 2 else "h")
+    assert "k" not in {one.holder for one in book.window.given.values()}
+    book.give("again", holder="k")
+    assert "k" not in [row["text"].split()[0] for row in notable(book.window, 100) if row["kind"] == "nobody's"]
 
 
 def test_calls_of_what_went_are_counted_still() -> None:
