@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
-from struct import unpack_from
 from typing import NamedTuple, TypeAlias
 
 Key: TypeAlias = tuple[str, str]
@@ -79,4 +78,4 @@ class Names:
 
 def _places(key: Key) -> Iterator[int]:
     digest = sha256("\0".join(key).encode(errors="surrogatepass")).digest()
-    return (mark % BITS for mark in unpack_from(f"<{MARKS}I", digest))
+    return (int.from_bytes(digest[at : at + 4]) % BITS for at in range(0, 4 * MARKS, 4))

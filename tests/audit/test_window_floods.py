@@ -193,6 +193,8 @@ def test_a_flood_of_suspensions_and_what_lifts_them_leaves_what_stands(book: Boo
     book.give("stands", holder="good")
     book.give("stopped", holder="bad")
     book.stop("bad")
+    book.stop("good")
+    book.lift("good")
     for number in range(FLOOD):
         book.stop(f"s{number}")
         book.lift(f"s{number}")
@@ -200,8 +202,9 @@ def test_a_flood_of_suspensions_and_what_lifts_them_leaves_what_stands(book: Boo
         assert len(book.window.suspended) <= 2
     assert book.live() == book.whole() == ["stands"]
     assert book.window.controls[0] is book.window.suspended["agent", "bad"]
-    assert book.window.gone.stops + (len(book.window.controls) - 1) / 2 == FLOOD
-    assert book.window.gone.since == 0, "nothing that is held was stopped by what went"
+    assert [one.body["name"] for one in book.window.controls[1:3]] == ["good", "good"], "it stopped what is held"
+    assert book.window.gone.stops + (len(book.window.controls) - 1) / 2 == FLOOD + 1
+    assert book.window.gone.since == 0
 
 
 def test_how_a_delegation_stood_is_told_from_when_it_is_known(book: Book) -> None:
@@ -273,6 +276,15 @@ def test_who_held_something_lately_outlives_who_never_did(book: Book) -> None:
     assert "idle" not in book.window.enrolled
 
 
+def test_who_was_enrolled_anew_outlives_who_was_not(book: Book) -> None:
+    book.enrol("anew")
+    for number in range(15):
+        book.enrol(f"k{number}")
+    book.enrol("anew")
+    assert "k0" not in book.window.enrolled
+    assert "anew" in book.window.enrolled
+
+
 def test_one_key_that_is_enrolled_again_and_again_fills_nothing(book: Book) -> None:
     for number in range(FLOOD):
         book.enrol("k", under=f"boss{number}")
@@ -340,10 +352,11 @@ def test_who_comes_to_work_under_somebody_of_long_ago_is_not_told_to_stand(book:
     assert book.live() == book.whole() == []
 
 
-def test_who_came_to_be_worked_under_is_known_when_it_is_enrolled_anew(book: Book) -> None:
+@pytest.mark.parametrize("more", range(5))
+def test_who_came_to_be_worked_under_is_known_when_it_is_enrolled_anew(book: Book, more: int) -> None:
     """Twice removed: what is held works under one who is enrolled later, and that one under one of long ago."""
     book.enrol("old")
-    for number in range(FLOOD):
+    for number in range(FLOOD + more):
         book.enrol(f"k{number}")
     book.give("stands", holder="held")
     book.enrol("held", under="middle")
