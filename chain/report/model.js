@@ -58,7 +58,7 @@ function arrange() {
 // Every instant at which something changed, up to the report's own; where suspensions were let go of, from when all are known.
 function instants() {
   const found = new Set([DATA.at]);
-  for (const node of nodes) for (const one of node.turns) found.add(one[0]);
+  for (const node of nodes) for (const one of [[node.made], ...node.turns]) found.add(one[0]);
   for (const event of events) found.add(event.time);
   for (const asked of DATA.approvals) for (const word of [asked, ...asked.words, ...asked.uses]) found.add(word.time);
   const all = [...found].filter((time) => time <= DATA.at).sort((a, b) => a - b);
