@@ -9,7 +9,7 @@ would have to tell of now it knows to be missing (`Window.lapsed`), and never ta
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from typing import Any
 
 from chain import needed
@@ -59,8 +59,9 @@ class Window(History):
         self._rooms = {"enrolled": names, "asked": calls, "controls": calls}
         self._gone = NOTHING
         self._counted: Counter[str] = Counter()
-        self._missing = Names()
+        self._missing, self._unasked = Names(), Names()
         self._near = set[str]()
+        self._heard: dict[str, int] = {}
         self._lapsed = set[Key]()
         self._fitters: dict[str, Callable[[Entry], None]] = {
             **dict.fromkeys(GIVEN, self._given),
@@ -100,8 +101,8 @@ class Window(History):
             InvalidRequestError: more delegations stand, or more rests on what is told of them, than is held; nothing
                 more can be taken in.
         """
-        if self._missing and entry.kind in _APPROVALS and entry.body["id"] not in self.asked:
-            self._miss({(ASKED, entry.body["id"])})
+        if self._unasked and entry.kind in _APPROVALS and entry.body["id"] not in self.asked:
+            self._miss({(ASKED, entry.body["id"])}, self._unasked)
         super().take(entry)
         fit = self._fitters.get(entry.kind)
         if fit is not None:
@@ -109,9 +110,9 @@ class Window(History):
         elif len(self.unknown) > MAX_UNKNOWN:
             self._count(unknown=self.kinds.pop(entry.kind))
 
-    def _miss(self, keys: set[Key]) -> None:
+    def _miss(self, keys: set[Key], names: Names) -> None:
         """Note what is told of now and may have been let go of."""
-        self._lapsed.update(key for key in keys if key in self._missing and key not in self._pinned)
+        self._lapsed.update(key for key in keys if key in names and key not in self._pinned)
 
     def _count(self, **more: int) -> None:
         gone = self._gone
@@ -123,22 +124,22 @@ class Window(History):
             del self.given[one.id]  # what it was made from was over and is gone, and so is it
             self._count(delegations=1)
             return
-        self._touch(one)
+        self._touch(one.names, entry.revision)
         if self._missing:
             found = needed.facts(self, [one])
-            self._miss(found)
+            self._miss(found, self._missing)
             self._near.update(name for kind, name in found if kind == ENROLLED)
         if len(self.given) > self._delegations:
             self._shed(entry.seconds)
 
-    def _touch(self, one: Given) -> None:
-        """Have a holder's enrolment, and those above it, go later than those of whom nothing was heard for longer."""
-        for name in one.names:
-            at, seen = name, set[str]()
-            while at not in seen and (enrolled := self.enrolled.pop(at, None)) is not None:
-                seen.add(at)
-                self.enrolled[at] = enrolled
-                at = str(enrolled.body["principal"].get("under") or "")
+    def _touch(self, names: Iterable[str], revision: int) -> None:
+        """Note that something was heard of those who are enrolled, and of whom they work under."""
+        for name in names:
+            at, met = name, set[str]()
+            while at in self.enrolled and at not in met:
+                met.add(at)
+                self._heard[at] = revision
+                at = str(self.enrolled[at].body["principal"].get("under") or "")
 
     def _decided(self, entry: Entry) -> None:
         self._allowed += _allowed(entry)
@@ -171,6 +172,7 @@ class Window(History):
         enough = self._delegations * 3 // 4
         roots = [one for one in self.given.values() if one.above is None]
         over = sorted((end, root.id) for root in roots if (end := _end(root)) <= now)
+        before = len(self.given)
         for _, root in over:
             if len(self.given) <= enough:
                 break
@@ -179,7 +181,7 @@ class Window(History):
                 self.revoked.pop(one.id, None)
                 if calls := self._counted.pop(one.id, 0):
                     self._counted[""] += calls
-                self._count(delegations=1)
+        self._count(delegations=before - len(self.given))
         self._near = needed.who(self, self.given.values()) if self._missing else set()
         if len(self.given) > self._delegations * 15 // 16:
             raise InvalidRequestError(
@@ -214,10 +216,10 @@ class Window(History):
 
     def _enrolled(self, entry: Entry) -> None:
         holder = entry.body["holder"]
-        self.enrolled[holder] = self.enrolled.pop(holder)
+        self._touch([holder], entry.revision)
         if self._missing and not self._near.isdisjoint((holder, self.called(holder))):
             who = needed.line(self, [holder])
-            self._miss({(kind, name) for name in who for kind in (ENROLLED, "holder")})
+            self._miss({(kind, name) for name in who for kind in (ENROLLED, "holder")}, self._missing)
             self._near |= who
         if self._full("enrolled"):
             self._forget()
@@ -229,14 +231,14 @@ class Window(History):
         return self._rooms[sort] < 0
 
     def _forget(self) -> None:
-        """Let go of those who hold nothing and under whom nobody works who does, those first that held nothing longest.
+        """Let go of those who hold nothing and under whom nobody works who does, the longest unheard of first.
 
         Whoever stays is enrolled in a new roster: of ids that nobody bears any more the old one has the names.
         """
         self._near = needed.who(self, self.given.values())
         stay = self._near | needed.line(self, (name for kind, name in self._pinned if kind == ENROLLED))
         room = self._names * 3 // 4 - sum(len(ids) for name, ids in self.borne.items() if name in stay)
-        for holder in reversed(self.enrolled):
+        for holder in sorted(self.enrolled, key=self._heard.__getitem__, reverse=True):
             room -= 0 if holder in stay else len(self.borne[holder])
             if room < 0:
                 break
@@ -245,7 +247,7 @@ class Window(History):
         for holder in gone:
             self._missing.add((ENROLLED, holder))
             self._missing.add((ENROLLED, self.called(holder)))
-            del self.enrolled[holder], self.borne[holder]
+            del self.enrolled[holder], self.borne[holder], self._heard[holder]
         self._count(enrolled=len(gone))
         before, self.roster = self.roster.principals, Roster()
         for holder in self.enrolled.keys() & before.keys():
@@ -257,7 +259,7 @@ class Window(History):
             gone = needed.unasked(self.asked, self._pinned, entry.seconds, self._calls // 2)
             for name in gone:
                 del self.asked[name]
-                self._missing.add((ASKED, name))
+                self._unasked.add((ASKED, name))
             self._count(requests=len(gone))
             self._rooms["asked"] = self._calls // 2
             self._require(needed.records(self.asked), "records of approvals are told of again", self._calls)
