@@ -93,14 +93,18 @@ def mutants(file: str, source: str) -> Iterator[Mutant]:
         file: its name, for the report.
         source: its text.
     """
-    tree = ast.parse(source)
-    original = ast.unparse(tree)
-    for place in list(_places(tree)):
-        before = place.swap(place.instead)
-        mutated = ast.unparse(ast.fix_missing_locations(tree))
-        place.swap(before)
-        if mutated != original:
-            yield Mutant(file, place.line, place.what, mutated, _diff(original, mutated))
+    statements = ast.parse(source).body
+    texts = [ast.unparse(statement) for statement in statements]
+    for number, statement in enumerate(statements):
+        module = ast.Module([statement], [])
+        original = ast.unparse(module)
+        for place in list(_places(module)):
+            before = place.swap(place.instead)
+            mutated = ast.unparse(ast.fix_missing_locations(module))
+            place.swap(before)
+            if mutated != original:
+                whole = "\n".join((*texts[:number], mutated, *texts[number + 1 :]))
+                yield Mutant(file, place.line, place.what, whole, _diff(original, mutated))
 
 
 def _diff(before: str, after: str) -> str:

@@ -66,8 +66,9 @@ def test_every_mutant_is_another_module_that_parses(file: str) -> None:
 
 
 def test_a_seed_is_a_sample() -> None:
-    assert sample(FILES[:2], 10, 1) == sample(FILES[:2], 10, 1)
-    assert sample(FILES[:2], 10, 1) != sample(FILES[:2], 10, 2)
+    files = ("chain/jws.py", "chain/state.py")  # small ones
+    assert sample(files, 10, 1) == sample(files, 10, 1)
+    assert sample(files, 10, 1) != sample(files, 10, 2)
 
 
 AGAIN_AND_AGAIN = "runs the suite once for each mutant; only when asked for, with -m slow"
