@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from chain.bundles import default
 from chain.bundles import read as read_folder
 from chain.caller import embedded
+from chain.cli import main
 from chain.cli.composition import authority
 from chain.client import AsyncClient
 from chain.errors import PolicyError
 from chain.request import Request
 from chain.service.settings import ServeSettings
-from tests.cli.conftest import Ended, run
+from tests.cli.conftest import Ended
 from tests.policy.folder import ANY_HOP, ANYTHING, bundle
 from tests.service.conftest import PEP, World, configuration, secret
 
@@ -30,6 +32,11 @@ def folder(place: Path, files: dict[str, str]) -> Path:
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).write_text(text)
     return place
+
+
+def run(*arguments: str | Path) -> Ended:
+    result = CliRunner().invoke(main, list(map(str, arguments)))
+    return Ended(result.exit_code, result.stdout, result.stderr)
 
 
 def policy(*arguments: str | Path) -> Ended:
