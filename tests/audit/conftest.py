@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,15 @@ import pytest
 from click.testing import CliRunner, Result
 
 from chain.cli import main
+from tests.demonstration import Played
 
 Ask = Callable[..., list[dict[str, Any]]]
 Run = Callable[..., Result]
 
 
 @pytest.fixture(scope="session")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("audited") / "kept"
-    assert CliRunner().invoke(main, ["demo", "--json", "--keep", str(folder)]).exit_code == 0
-    return folder
+def kept(demonstration: Played, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return demonstration.copy(tmp_path_factory.mktemp("audited") / "kept").folder
 
 
 @pytest.fixture
@@ -36,13 +34,9 @@ def ask(kept: Path) -> Ask:
 
 
 @pytest.fixture
-def copied(kept: Path, tmp_path: Path) -> Path:
+def copied(demonstration: Played, tmp_path: Path) -> Path:
     """The same, for a test to change."""
-    folder = tmp_path / "kept"
-    shutil.copytree(kept, folder)
-    config = folder / "chain.toml"
-    config.write_text(config.read_text().replace(str(kept), str(folder)))
-    return folder
+    return demonstration.copy(tmp_path / "kept").folder
 
 
 @pytest.fixture

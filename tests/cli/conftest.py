@@ -1,4 +1,4 @@
-"""A demonstration that was played once, and what it left behind."""
+"""Commands in processes of their own, and a service on what the demonstration left."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+
+from tests.demonstration import Played
 
 
 class Ended(NamedTuple):
@@ -44,28 +46,9 @@ def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "chain", *map(str, arguments)]
 
 
-class Played(NamedTuple):
-    """The demonstration's report and the directory it kept."""
-
-    folder: Path
-    report: dict[str, Any]
-
-    def chain(self, name: str) -> Path:
-        return self.folder / "chains" / f"{name}.chain"
-
-    def key(self, name: str) -> Path:
-        return self.folder / "keys" / f"{name}.key"
-
-    def public(self, name: str) -> Path:
-        return self.folder / "keys" / f"{name}.jwk"
-
-
 @pytest.fixture(scope="session")
-def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
-    folder = tmp_path_factory.mktemp("demo") / "kept"
-    ended = run("demo", "--json", "--keep", folder)
-    assert (ended.code, ended.err) == (0, "")
-    return Played(folder, ended.json)
+def played(demonstration: Played, tmp_path_factory: pytest.TempPathFactory) -> Played:
+    return demonstration.copy(tmp_path_factory.mktemp("played") / "kept")
 
 
 class Service(NamedTuple):

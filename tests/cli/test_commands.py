@@ -21,7 +21,8 @@ from chain.identity import keyfile
 from chain.key import KeySigner
 from chain.mint import unverified
 from chain.token import Verifier
-from tests.cli.conftest import Played, Service
+from tests.cli.conftest import Service
+from tests.demonstration import Played
 
 GRANT = '{"tools":{"mail.read":{},"bank.pay":{"amount":{"constraint_type":"range","max":100}}}}'
 LESS = '{"tools":{"bank.pay":{"amount":{"constraint_type":"range","max":50}}}}'

@@ -11,7 +11,8 @@ from click.testing import CliRunner
 from chain.cli import demo as module
 from chain.cli import main
 from chain.cli.demo_story import STEPS, Outcome, Step, Story, Told
-from tests.cli.conftest import Played, command, run
+from tests.cli.conftest import command, run
+from tests.demonstration import Played
 
 TOLD = [
     ("alice", "ISSUED", "", None),
@@ -60,43 +61,43 @@ TOLD = [
 """The story as it is published; written down here once more, so that it cannot change unseen."""
 
 
-def test_every_step_comes_out_as_published(played: Played) -> None:
-    steps = played.report["steps"]
+def test_every_step_comes_out_as_published(demonstration: Played) -> None:
+    steps = demonstration.report["steps"]
     assert [(step["who"], step["effect"], step["reason"], step["hop"]) for step in steps] == TOLD
     assert [step["step"] for step in steps] == list(range(1, len(TOLD) + 1))
     assert all(step["as_told"] and step["ms"] > 0 and step["detail"] for step in steps)
-    assert played.report["as_told"] is True
-    assert played.report["seconds"] < 60
-    assert played.report["kept"] == str(played.folder)
+    assert demonstration.report["as_told"] is True
+    assert demonstration.report["seconds"] < 60
+    assert demonstration.report["kept"] == str(demonstration.folder)
 
 
-def test_over_asking_names_field_parent_and_child(played: Played) -> None:
-    refused = [step for step in played.report["steps"] if "field" in step]
+def test_over_asking_names_field_parent_and_child(demonstration: Played) -> None:
+    refused = [step for step in demonstration.report["steps"] if "field" in step]
     assert [(step["field"], step["parent"], step["child"]) for step in refused] == [
         ("tools.bank.pay.amount", "from 0 up to 100", "from 0 up to 5000")
     ]
 
 
-def test_what_is_kept_is_its_owners_alone(played: Played) -> None:
-    for path in (played.folder, *played.folder.iterdir(), *(played.folder / "keys").glob("*.key")):
+def test_what_is_kept_is_its_owners_alone(demonstration: Played) -> None:
+    for path in (demonstration.folder, *demonstration.folder.iterdir(), *(demonstration.folder / "keys").glob("*.key")):
         if path.suffix not in {".log", ".jwk"}:
             assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
 
 
-def test_no_token_and_no_secret_is_in_the_servers_log(played: Played) -> None:
-    log = (played.folder / "server.log").read_text()
+def test_no_token_and_no_secret_is_in_the_servers_log(demonstration: Played) -> None:
+    log = (demonstration.folder / "server.log").read_text()
     assert log.count("\n") > len(TOLD)
-    secrets = [path.read_text().strip() for path in (played.folder / "secrets").iterdir()]
-    tokens = [token for path in (played.folder / "chains").iterdir() for token in path.read_text().split()]
+    secrets = [path.read_text().strip() for path in (demonstration.folder / "secrets").iterdir()]
+    tokens = [token for path in (demonstration.folder / "chains").iterdir() for token in path.read_text().split()]
     assert len(secrets) >= 7
     assert len(tokens) >= 5
     assert not [text for text in (*secrets, *tokens) if text in log]
 
 
-def test_a_directory_that_holds_something_is_refused(played: Played) -> None:
-    ended = run("demo", "--keep", played.folder)
+def test_a_directory_that_holds_something_is_refused(demonstration: Played) -> None:
+    ended = run("demo", "--keep", demonstration.folder)
     assert (ended.code, ended.out) == (2, "")
-    assert ended.err == f"chain: `{played.folder}` is not empty (request_invalid)\n"
+    assert ended.err == f"chain: `{demonstration.folder}` is not empty (request_invalid)\n"
 
 
 def test_text_fits_80_columns_and_has_no_colour_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

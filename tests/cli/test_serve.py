@@ -13,7 +13,8 @@ from chain.cli.composition import authority
 from chain.client import Client
 from chain.errors import ConfigurationError
 from chain.service.settings import load
-from tests.cli.conftest import Played, Service, command, run
+from tests.cli.conftest import Service, command, run
+from tests.demonstration import Played
 
 
 def configuration(played: Played, tmp_path: Path, **changes: str) -> Path:

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from chain.cli import main
 from tests.book import Book
+from tests.demonstration import Played
 
 TOP = {"constraint_type": "range", "max": 100}
 PAY = {"tools": {"bank.pay": {"amount": TOP}, "mail.read": {}}}
@@ -41,10 +42,8 @@ def book() -> Book:
 
 
 @pytest.fixture(scope="session")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("graphed") / "kept"
-    assert CliRunner().invoke(main, ["demo", "--json", "--keep", str(folder)]).exit_code == 0
-    return folder
+def kept(demonstration: Played, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return demonstration.copy(tmp_path_factory.mktemp("graphed") / "kept").folder
 
 
 @pytest.fixture

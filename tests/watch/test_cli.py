@@ -14,8 +14,9 @@ import pytest
 from chain import mint
 from chain.order import Issue, Revoke
 from chain.service.server import ChainServer
-from tests.cli.conftest import Played, command, played, run
+from tests.cli.conftest import command, played, run
 from tests.client.running import secret
+from tests.demonstration import Played
 from tests.support import ALICE, GATE
 
 __all__ = ["played"]
