@@ -1,10 +1,10 @@
 """What every run of the tests stands on.
 
-The law of this file: what is the same for all tests is done once. The demonstration is played once, and whoever changes
-what it left changes a copy. Where Python is told to keep no bytecode (`PYTHONDONTWRITEBYTECODE`, as containers do), each
-of the hundreds of programs that tests start would compile all of its modules again: they share a folder that goes with
-the run, and beside the sources nothing is written. What was imported to collect the tests stays until the end, and no
-collection of garbage looks through it.
+The law of this file: what is the same for all tests is done once. The demonstration is played once, and whoever
+changes what it left changes a copy. Where Python is told to keep no bytecode (`PYTHONDONTWRITEBYTECODE`, as in
+containers) each of the hundreds of programs that tests start would compile all of its modules again: they share a
+folder that goes with the run, and beside the sources nothing is written. What was imported to collect the tests stays
+until the end, and no collection of garbage looks through it.
 """
 
 from __future__ import annotations
