@@ -21,9 +21,9 @@ from typing import Any
 from chain.auditor import Row
 from chain.given import Entry
 from chain.graph import choke, cut, difference, export, lineage, project, prov, reach, review
-from chain.graph.cut import Work
 from chain.graph.forest import Forest
 from chain.history import History
+from chain.inquiry import Work
 
 SIZES = (10_000, 100_000)
 NOW = 1_000_000

@@ -78,6 +78,11 @@ class History:
             take(self, entry)
 
     @property
+    def revision(self) -> int:
+        """The last record's; 0 of an empty ledger."""
+        return 0 if self.last is None else self.last.revision
+
+    @property
     def unknown(self) -> dict[str, int]:
         """Kinds that are not known here, with how many."""
         return {kind: count for kind, count in self.kinds.items() if kind not in _TAKERS}

@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "identity": {"identity"},
     "graph": {"graph"},
     "wire": {"wire", "v1"},
-    "service": {"service", "wire", "v1"},
+    "service": {"service", "wire", "v1", "graph"},
     "client": {"client", "wire", "v1"},
     "web": {"web", "wire", "v1"},
     "report": {"report"},

@@ -15,7 +15,6 @@ from chain.cli.group import Group
 from chain.cli.options import IDS, bundled
 from chain.cli.output import json_option, moment, print_json, printable, row
 from chain.cli.reading import Record, instant, record
-from chain.history import History
 
 _TIMES = frozenset({"time", "until"})
 _WIDE = 28
@@ -70,7 +69,7 @@ def _question(ask: Callable[[Any, Which], list[Row]], name: str, text: str, colu
     @json_option
     def command(which: Which, record: Record, where: remote.Where, *, as_json: bool) -> None:
         history = record.history(where)
-        answer(history, ask(history, which), columns, as_json=as_json)
+        answer(history.revision, ask(history, which), columns, as_json=as_json)
 
     return command
 
@@ -127,7 +126,7 @@ def path(name: str, record: Record, where: remote.Where, *, as_json: bool) -> No
     history = record.history(where)
     found = auditor.path(history, name)
     if as_json:
-        print_json(_told(history, found))
+        print_json({"revision": history.revision, "rows": found})
         return
     for hop in found:
         made = "issued by" if hop["hop"] == 0 else "from"
@@ -153,38 +152,32 @@ def could(agent: str, tool: str | None, record: Record, where: remote.Where, *, 
     """What an agent could still do: tools and constraints of every delegation that it holds and that stands."""
     history = record.history(where)
     found = auditor.could(history, agent, record.now, tool)
-    answer(history, found, ("record", "tool", "arguments", "until", "task", "for"), as_json=as_json)
+    answer(history.revision, found, ("record", "tool", "arguments", "until", "task", "for"), as_json=as_json)
 
 
 def answer(
-    history: History, rows: Sequence[Row], columns: Sequence[str], *, as_json: bool, limit: int | None = None
+    revision: int, rows: Sequence[Row], columns: Sequence[str], *, as_json: bool, total: int | None = None
 ) -> None:
     """Print the rows of an answer: as JSON, or some columns as a table.
 
     Args:
-        history: that they were found in.
+        revision: the last record that it rests on; 0 where there is none.
         rows: in order.
         columns: of the table.
         as_json: all that a row holds, as one JSON object.
-        limit: rows that are printed; how many more there are is said.
+        total: how many rows there are, where these may be the first ones; how many more is said.
     """
-    shown = rows[:limit]
-    more = len(rows) - len(shown)
+    more = 0 if total is None else total - len(rows)
     if as_json:
-        print_json(_told(history, shown) | ({} if limit is None else {"more": more}))
+        print_json({"revision": revision, "rows": list(rows)} | ({} if total is None else {"more": more}))
         return
-    cells = [[_cell(name, one.get(name, "")) for name in columns] for one in shown]
+    cells = [[_cell(name, one.get(name, "")) for name in columns] for one in rows]
     widths = [min(_WIDE, max(map(len, (name, *(line[place] for line in cells))))) for place, name in enumerate(columns)]
     click.echo(row(columns, widths))
     for line in cells:
         click.echo(row(line, widths))
-    counted = f"{len(rows)} rows" if len(rows) != 1 else "1 row"
-    click.echo(counted if not more else f"{len(shown)} of {counted}; {more} more with --limit")
-
-
-def _told(history: History, rows: Sequence[Row]) -> dict[str, object]:
-    """Return an answer for `--json`, with the last record that it rests on."""
-    return {"revision": 0 if history.last is None else history.last.revision, "rows": list(rows)}
+    counted = f"{len(rows) + more} rows" if len(rows) + more != 1 else "1 row"
+    click.echo(counted if not more else f"{len(rows)} of {counted}; {more} more with --limit")
 
 
 def _cell(name: str, value: object) -> str:

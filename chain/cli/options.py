@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import wraps
+from inspect import signature
 from typing import Any, TypeVar
 
 import click
@@ -34,14 +35,15 @@ def bundled(name: str, kind: type[Any], *options: Decorator) -> Decorator:
 
     Args:
         name: of the command's parameter.
-        kind: a dataclass whose fields are the options' names.
+        kind: takes the options' values by their names.
         options: from `click.option`, in the order of the help.
     """
+    names = tuple(signature(kind).parameters)
 
     def decorate(command: Command) -> Command:
         @wraps(command)
         def run(**values: Any) -> object:  # noqa: ANN401 - click's parameters
-            own = {field.name: values.pop(field.name) for field in fields(kind)}
+            own = {name: values.pop(name) for name in names}
             return command(**values, **{name: kind(**own)})
 
         decorated: Command = run

@@ -22,6 +22,7 @@ from chain.client.call import Answer, Call, Listing, R
 from chain.client.door import TIMEOUT
 from chain.client.endpoint import Credential, Identity, endpoint
 from chain.client.following import PATIENCE, Following, T, of_chain, of_ledger, once
+from chain.client.graph import AsyncGraph
 from chain.client.keys import AsyncKeys
 from chain.client.lending import lent
 from chain.client.lines import AsyncLines
@@ -69,6 +70,7 @@ class AsyncClient:
         self._info: ServerInfo | None = None
         self.approvals = AsyncApprovals(self._run)
         self.audit = AsyncAudit(self._run)
+        self.graph = AsyncGraph(self._run)
         self.keys = AsyncKeys(self._run)
         self.policies = AsyncPolicies(self._run)
         self.steering = AsyncSteering(self._run)

@@ -22,6 +22,7 @@ from chain.client.call import Answer, Call, Listing, R
 from chain.client.door import TIMEOUT
 from chain.client.endpoint import Credential, Identity, endpoint
 from chain.client.following import PATIENCE, Following, T, of_chain, of_ledger, once
+from chain.client.graph import Graph
 from chain.client.keys import Keys
 from chain.client.lending import lent
 from chain.client.lines import Lines
@@ -89,6 +90,7 @@ class Client:
         self._info: ServerInfo | None = None
         self.approvals = Approvals(self._run)
         self.audit = Audit(self._run)
+        self.graph = Graph(self._run)
         self.keys = Keys(self._run)
         self.policies = Policies(self._run)
         self.steering = Steering(self._run)

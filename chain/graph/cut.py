@@ -18,19 +18,8 @@ from chain.errors import NotFoundError
 from chain.given import Given
 from chain.graph.forest import Forest
 from chain.graph.reach import Arguments, ways
+from chain.inquiry import Work
 from chain.principal import SCHEME
-
-
-class Work(NamedTuple):
-    """What somebody does.
-
-    Attributes:
-        agent: as in `Forest.of`.
-        tool: what it calls.
-    """
-
-    agent: str
-    tool: str
 
 
 class Word(NamedTuple):
@@ -164,8 +153,11 @@ def _starts(forest: Forest, kind: str, name: str) -> list[Given]:
 
 
 def rows(forest: Forest, cut: Cut) -> list[Row]:
-    """Yield a cut as rows; `do` is `revoke` (all of these), `or` (one of these instead), `cannot` (`kept` hinders)."""
+    """Return a cut as rows; `do` is `cannot` (`kept` hinders), `revoke` (all of these), `or` (one of these instead)."""
     told: list[Row] = []
+    for way, kept in cut.blocked:
+        words = {"do": "cannot", "name": way.id, "stops": 0, "falls": 0, "command": ""}
+        told.append(forest.row(way) | words | {"kept": kept.id, "kept_record": kept.entry.revision})
     stops = Counter(id(hop) for way in cut.ways for hop in way.chain)
     for one in cut.revoke:
         falls = sum(1 for _ in forest.below([one]))
@@ -176,7 +168,4 @@ def rows(forest: Forest, cut: Cut) -> list[Row]:
         words = {"do": "or", "name": word.name, "stops": len(cut.ways), "falls": len(word.falls)}
         words |= {"agent": "", "key": "", "command": f"chain revoke --{option}={shlex.quote(word.name)}"}
         told.append(forest.row(word.falls[0]) | words)
-    for way, kept in cut.blocked:
-        words = {"do": "cannot", "name": way.id, "stops": 0, "falls": 0, "command": ""}
-        told.append(forest.row(way) | words | {"kept": kept.id, "kept_record": kept.entry.revision})
     return told

@@ -17,28 +17,17 @@ from chain.given import Entry, Given
 from chain.graph import reach
 from chain.graph.forest import Forest
 from chain.graph.rows import Made, answered
+from chain.inquiry import ReviewAccess
 
 UNUSED, BROAD, ORPHANED = "NHI5 unused", "NHI5 over-broad", "NHI1 orphaned"
 OVERLONG, REUSE = "NHI7 overlong", "NHI9 reuse"
 """Findings, by the number of the OWASP Non-Human Identities Top 10 (2025) that each is an instance of."""
 
+NORMS = ReviewAccess()
+"""From when on something is a finding."""
+
 MAX_NAMED = 10
 """Tools, and records of evidence, that one row names."""
-
-
-@dataclass(frozen=True, slots=True)
-class Norms:
-    """From when on something is a finding.
-
-    Attributes:
-        idle: seconds that a grant may go unused.
-        life: seconds that a delegation may live.
-        times: how much longer than it is used it may live, and how much more than is used it may give.
-    """
-
-    idle: float = 900
-    life: float = 86_400
-    times: float = 10
 
 
 @dataclass(slots=True)
@@ -50,14 +39,14 @@ class Use:
 
 
 @answered
-def review(forest: Forest, norms: Norms | None = None) -> Iterator[Made]:
+def review(forest: Forest, norms: ReviewAccess = NORMS) -> Iterator[Made]:
     """Every finding about what stands, one kind after the other.
 
     Args:
         forest: what stands.
         norms: from when on something is a finding.
     """
-    norms, used = norms or Norms(), _uses(forest)
+    used = _uses(forest)
     broad: list[Made] = []
     latest = forest.now - norms.idle
     long: list[Made] = []
@@ -122,7 +111,7 @@ def _unused(forest: Forest, one: Given, use: Use | None) -> Row:
     return _finding(forest, one, UNUSED, "never called: {}", never, use.tools.values())
 
 
-def _broad(forest: Forest, one: Given, use: Use | None, norms: Norms) -> list[Made]:
+def _broad(forest: Forest, one: Given, use: Use | None, norms: ReviewAccess) -> list[Made]:
     """Too many tools and too much money for what was used; and open arguments, where they were first left open."""
     found: list[Made] = []
     if not all(one.granted.values()):
@@ -146,7 +135,7 @@ def _reads(decision: Entry | None) -> bool:
     return decision is not None and decision.body["class"] == "read"
 
 
-def _unspent(forest: Forest, one: Given, norms: Norms) -> str:
+def _unspent(forest: Forest, one: Given, norms: ReviewAccess) -> str:
     limits, spent = reach.limits_of(one), forest.spent.get(one.id)
     if limits is None or isinstance(limits.budget, UnsetType) or isinstance(limits.budget.amount, UnsetType):
         return ""
@@ -201,7 +190,7 @@ def _known(forest: Forest, holder: str) -> list[Entry]:
     return [] if found is None else [found]
 
 
-def _overlong(forest: Forest, one: Given, use: Use | None, norms: Norms) -> Made | None:
+def _overlong(forest: Forest, one: Given, use: Use | None, norms: ReviewAccess) -> Made | None:
     life = one.exp - one.iat
     if life > norms.life:
         return partial(_finding, forest, one, OVERLONG, f"lives {life} s, above {norms.life:.0f} s")

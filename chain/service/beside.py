@@ -15,7 +15,7 @@ from chain.caller import Caller
 from chain.peer import NotYetError
 from chain.service.calllog import CallLine, CallLog
 from chain.service.credentials import Identity
-from chain.service.gate import URGENT, Bounds
+from chain.service.gate import PLACES, Bounds
 from chain.service.health import Health
 from chain.service.room import Kind
 from chain.service.settling import settle
@@ -126,7 +126,7 @@ class Porter:
         Raises:
             ResourceExhaustedError: there is none.
         """
-        kind = Kind.STREAM if stays else Kind.URGENT if method in URGENT else Kind.CALL
+        kind = Kind.STREAM if stays else PLACES.get(method, Kind.CALL)
         self._bounds.room.enter(caller, kind)
         try:
             yield

@@ -36,6 +36,7 @@ from chain.service.credentials import Identity
 from chain.service.room import GUESTS, Kind, Room
 from chain.service.settling import settle
 from chain.service.waiting import Waiting
+from chain.wire.graph import METHODS as GRAPH
 from chain.wire.status import DETAILS, code_of, details_of
 
 REQUEST_ID = "x-request-id"
@@ -50,11 +51,13 @@ MAX_METHOD = 64
 MESSAGE_PATIENCE = 30.0
 """Seconds that the one message of a call may take; it travels with the call, and a slow line takes seconds."""
 
-URGENT = frozenset({"Revoke", "Suspend", "ReportSignal", "CompromiseKey"})
-"""What has room whatever else is under way: it takes authority away, and waiting would leave it."""
-
-STUDIES = frozenset({"Explain", "Simulate"})
-"""What takes the work of many decisions, and has few places (chain/service/room.py)."""
+PLACES = (
+    dict.fromkeys(("Revoke", "Suspend", "ReportSignal", "CompromiseKey"), Kind.URGENT)
+    | dict.fromkeys(("Explain", "Simulate"), Kind.STUDY)
+    | dict.fromkeys(GRAPH, Kind.QUESTION)
+)
+"""Method -> the kind of place that it takes (`chain.service.room`); all others are calls. What is urgent has room
+whatever else is under way: it takes authority away, and waiting would leave it."""
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 R = TypeVar("R")
@@ -197,7 +200,7 @@ class Gate:
         return _Nothing(self)
 
     def _unary(self, name: str, handle: Unary, decode: Decode) -> Callable[[object, Context], Awaitable[Message]]:
-        kind = Kind.URGENT if name in URGENT else Kind.STUDY if name in STUDIES else Kind.CALL
+        kind = PLACES.get(name, Kind.CALL)
 
         async def work(call: Call) -> Message:
             message = await call.read()

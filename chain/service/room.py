@@ -34,6 +34,10 @@ STUDIES = Limit(each=1, total=8)
 """Explanations and simulations, which each take the work of many decisions: a caller has one under way, and no more
 wait for the thread that works them out than are done within a second or so."""
 
+QUESTIONS = Limit(each=1, total=8)
+"""Questions of the graph, which are answered one after the other and may take seconds: they keep nobody from an
+explanation, who waits for another thread."""
+
 STREAM_SHARE = 4
 """Streams may be one call in so many: they stay, and calls pass."""
 
@@ -48,6 +52,7 @@ class Kind(Enum):
     STREAM = "streams"
     URGENT = "revocations"
     STUDY = "explanations or simulations"
+    QUESTION = "questions of the graph"
 
 
 class Room:
@@ -66,6 +71,7 @@ class Room:
             Kind.STREAM: Limit(streams_each, max(streams_each, calls.total // STREAM_SHARE)),
             Kind.URGENT: Limit(URGENT_PER_CALLER, 2 * URGENT_PER_CALLER * callers),
             Kind.STUDY: STUDIES,
+            Kind.QUESTION: QUESTIONS,
         }
         self._taken = dict.fromkeys(Kind, 0)
         self._by_caller: dict[Kind, Counter[str]] = {kind: Counter() for kind in Kind}

@@ -33,6 +33,7 @@ from chain.service.control import ControlMethods
 from chain.service.credentials import Credentials, Identity
 from chain.service.delegation import DelegationMethods
 from chain.service.gate import Authenticate, Bounds, Gate
+from chain.service.graph import GraphMethods
 from chain.service.health import DESCRIPTOR as HEALTH
 from chain.service.health import OPEN, Health
 from chain.service.info import VERSION, Info
@@ -145,8 +146,9 @@ class ChainServer:
         keys = KeyMethods(authority)
         authorization = Authorization(authority)
         audit = AuditMethods(authority, settings.checkpoints.every)
+        graph = GraphMethods(authority, settings, clock)
         self._methods: tuple[Mapping[str, object], ...] = (
-            audit.methods(),
+            {**audit.methods(), **graph.methods()},
             ApprovalMethods(authority).methods(),
             authorization.methods(),
             delegation.methods(),
@@ -156,8 +158,8 @@ class ChainServer:
             policy.methods(),
             WatchMethods(authority, clock).methods(),
         )
-        self._audit = audit
-        self._parts = (delegation, policy, keys, authorization, audit)
+        self._audit, self._graph = audit, graph
+        self._parts = (delegation, policy, keys, authorization, audit, graph)
         self._servers: list[grpc.aio.Server] = []
         self._ending = asyncio.Event()
         self._rounds: asyncio.Task[None] | None = None
@@ -241,6 +243,7 @@ class ChainServer:
             await asyncio.sleep(ROUND)
             self._bounds.waiting.sweep()
             self._bounds.unsettled.sweep()
+            self._graph.rest()
             if (fault := await self._audit.keep()) is not None:
                 self._log.event("no checkpoint", "error", said=str(fault))
         self._log.event("ledger failed", "error")

@@ -131,6 +131,9 @@ class ServeSettings(BaseSettings):
     max_concurrent_rpcs: int = Field(1000, gt=0, description="calls at once, of all callers; more are refused")
     max_calls_per_caller: int = Field(256, gt=0, description="calls at once of one caller; revocations come on top")
     max_streams_per_caller: int = Field(32, gt=0, description="streams at once of one caller")
+    graph_memory: int = Field(
+        2048, ge=256, le=1_048_576, description="megabytes that answers about the graph may take, in a process apart"
+    )
     stream_idle: float = Field(600, gt=0, description="seconds until a stream that says nothing is ended")
     max_connection_age: int = Field(600, gt=0, description="seconds until a connection is asked to reconnect")
     drain: float = Field(10, ge=0, description="seconds that calls have to end when the server stops")

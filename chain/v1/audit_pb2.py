@@ -22,35 +22,36 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from chain.v1 import graph_pb2 as chain_dot_v1_dot_graph__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x63hain/v1/audit.proto\x12\x08\x63hain.v1\"\x16\n\x14GetCheckpointRequest\"2\n\x15GetCheckpointResponse\x12\x0c\n\x04note\x18\x01 \x01(\x0c\x12\x0b\n\x03key\x18\x02 \x01(\t\":\n\x16ListCheckpointsRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\x04\x12\x11\n\tpage_size\x18\x02 \x01(\r\"<\n\x17ListCheckpointsResponse\x12\r\n\x05notes\x18\x01 \x03(\x0c\x12\x12\n\nnext_after\x18\x02 \x01(\x04\"&\n\x12ProveRecordRequest\x12\x10\n\x08revision\x18\x01 \x01(\x04\"4\n\x13ProveRecordResponse\x12\x0e\n\x06record\x18\x01 \x01(\x0c\x12\r\n\x05proof\x18\x02 \x01(\x0c\"8\n\x17ProveConsistencyRequest\x12\r\n\x05\x66irst\x18\x01 \x01(\x04\x12\x0e\n\x06second\x18\x02 \x01(\x04\"(\n\x18ProveConsistencyResponse\x12\x0c\n\x04path\x18\x01 \x03(\x0c\"%\n\x15\x41\x64\x64\x43osignatureRequest\x12\x0c\n\x04note\x18\x01 \x01(\x0c\"&\n\x16\x41\x64\x64\x43osignatureResponse\x12\x0c\n\x04note\x18\x01 \x01(\x0c\x32\xb4\x03\n\x0c\x41uditService\x12P\n\rGetCheckpoint\x12\x1e.chain.v1.GetCheckpointRequest\x1a\x1f.chain.v1.GetCheckpointResponse\x12V\n\x0fListCheckpoints\x12 .chain.v1.ListCheckpointsRequest\x1a!.chain.v1.ListCheckpointsResponse\x12J\n\x0bProveRecord\x12\x1c.chain.v1.ProveRecordRequest\x1a\x1d.chain.v1.ProveRecordResponse\x12Y\n\x10ProveConsistency\x12!.chain.v1.ProveConsistencyRequest\x1a\".chain.v1.ProveConsistencyResponse\x12S\n\x0e\x41\x64\x64\x43osignature\x12\x1f.chain.v1.AddCosignatureRequest\x1a .chain.v1.AddCosignatureResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x63hain/v1/audit.proto\x12\x08\x63hain.v1\x1a\x14\x63hain/v1/graph.proto\"\x16\n\x14GetCheckpointRequest\"2\n\x15GetCheckpointResponse\x12\x0c\n\x04note\x18\x01 \x01(\x0c\x12\x0b\n\x03key\x18\x02 \x01(\t\":\n\x16ListCheckpointsRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\x04\x12\x11\n\tpage_size\x18\x02 \x01(\r\"<\n\x17ListCheckpointsResponse\x12\r\n\x05notes\x18\x01 \x03(\x0c\x12\x12\n\nnext_after\x18\x02 \x01(\x04\"&\n\x12ProveRecordRequest\x12\x10\n\x08revision\x18\x01 \x01(\x04\"4\n\x13ProveRecordResponse\x12\x0e\n\x06record\x18\x01 \x01(\x0c\x12\r\n\x05proof\x18\x02 \x01(\x0c\"8\n\x17ProveConsistencyRequest\x12\r\n\x05\x66irst\x18\x01 \x01(\x04\x12\x0e\n\x06second\x18\x02 \x01(\x04\"(\n\x18ProveConsistencyResponse\x12\x0c\n\x04path\x18\x01 \x03(\x0c\"%\n\x15\x41\x64\x64\x43osignatureRequest\x12\x0c\n\x04note\x18\x01 \x01(\x0c\"&\n\x16\x41\x64\x64\x43osignatureResponse\x12\x0c\n\x04note\x18\x01 \x01(\x0c\x32\x85\t\n\x0c\x41uditService\x12P\n\rGetCheckpoint\x12\x1e.chain.v1.GetCheckpointRequest\x1a\x1f.chain.v1.GetCheckpointResponse\x12V\n\x0fListCheckpoints\x12 .chain.v1.ListCheckpointsRequest\x1a!.chain.v1.ListCheckpointsResponse\x12J\n\x0bProveRecord\x12\x1c.chain.v1.ProveRecordRequest\x1a\x1d.chain.v1.ProveRecordResponse\x12Y\n\x10ProveConsistency\x12!.chain.v1.ProveConsistencyRequest\x1a\".chain.v1.ProveConsistencyResponse\x12S\n\x0e\x41\x64\x64\x43osignature\x12\x1f.chain.v1.AddCosignatureRequest\x1a .chain.v1.AddCosignatureResponse\x12>\n\x07Lineage\x12\x18.chain.v1.LineageRequest\x1a\x19.chain.v1.LineageResponse\x12;\n\x06WhoCan\x12\x17.chain.v1.WhoCanRequest\x1a\x18.chain.v1.WhoCanResponse\x12>\n\x07WhatCan\x12\x18.chain.v1.WhatCanRequest\x1a\x19.chain.v1.WhatCanResponse\x12J\n\x0b\x42lastRadius\x12\x1c.chain.v1.BlastRadiusRequest\x1a\x1d.chain.v1.BlastRadiusResponse\x12\x41\n\x08LeastCut\x12\x19.chain.v1.LeastCutRequest\x1a\x1a.chain.v1.LeastCutResponse\x12J\n\x0b\x43hokepoints\x12\x1c.chain.v1.ChokepointsRequest\x1a\x1d.chain.v1.ChokepointsResponse\x12M\n\x0cReviewAccess\x12\x1d.chain.v1.ReviewAccessRequest\x1a\x1e.chain.v1.ReviewAccessResponse\x12V\n\x0f\x44iffDelegations\x12 .chain.v1.DiffDelegationsRequest\x1a!.chain.v1.DiffDelegationsResponse\x12\x44\n\tDiffTimes\x12\x1a.chain.v1.DiffTimesRequest\x1a\x1b.chain.v1.DiffTimesResponse\x12J\n\x0b\x45xportGraph\x12\x1c.chain.v1.ExportGraphRequest\x1a\x1d.chain.v1.ExportGraphResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'chain.v1.audit_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETCHECKPOINTREQUEST']._serialized_start=34
-  _globals['_GETCHECKPOINTREQUEST']._serialized_end=56
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=58
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=108
-  _globals['_LISTCHECKPOINTSREQUEST']._serialized_start=110
-  _globals['_LISTCHECKPOINTSREQUEST']._serialized_end=168
-  _globals['_LISTCHECKPOINTSRESPONSE']._serialized_start=170
-  _globals['_LISTCHECKPOINTSRESPONSE']._serialized_end=230
-  _globals['_PROVERECORDREQUEST']._serialized_start=232
-  _globals['_PROVERECORDREQUEST']._serialized_end=270
-  _globals['_PROVERECORDRESPONSE']._serialized_start=272
-  _globals['_PROVERECORDRESPONSE']._serialized_end=324
-  _globals['_PROVECONSISTENCYREQUEST']._serialized_start=326
-  _globals['_PROVECONSISTENCYREQUEST']._serialized_end=382
-  _globals['_PROVECONSISTENCYRESPONSE']._serialized_start=384
-  _globals['_PROVECONSISTENCYRESPONSE']._serialized_end=424
-  _globals['_ADDCOSIGNATUREREQUEST']._serialized_start=426
-  _globals['_ADDCOSIGNATUREREQUEST']._serialized_end=463
-  _globals['_ADDCOSIGNATURERESPONSE']._serialized_start=465
-  _globals['_ADDCOSIGNATURERESPONSE']._serialized_end=503
-  _globals['_AUDITSERVICE']._serialized_start=506
-  _globals['_AUDITSERVICE']._serialized_end=942
+  _globals['_GETCHECKPOINTREQUEST']._serialized_start=56
+  _globals['_GETCHECKPOINTREQUEST']._serialized_end=78
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=80
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=130
+  _globals['_LISTCHECKPOINTSREQUEST']._serialized_start=132
+  _globals['_LISTCHECKPOINTSREQUEST']._serialized_end=190
+  _globals['_LISTCHECKPOINTSRESPONSE']._serialized_start=192
+  _globals['_LISTCHECKPOINTSRESPONSE']._serialized_end=252
+  _globals['_PROVERECORDREQUEST']._serialized_start=254
+  _globals['_PROVERECORDREQUEST']._serialized_end=292
+  _globals['_PROVERECORDRESPONSE']._serialized_start=294
+  _globals['_PROVERECORDRESPONSE']._serialized_end=346
+  _globals['_PROVECONSISTENCYREQUEST']._serialized_start=348
+  _globals['_PROVECONSISTENCYREQUEST']._serialized_end=404
+  _globals['_PROVECONSISTENCYRESPONSE']._serialized_start=406
+  _globals['_PROVECONSISTENCYRESPONSE']._serialized_end=446
+  _globals['_ADDCOSIGNATUREREQUEST']._serialized_start=448
+  _globals['_ADDCOSIGNATUREREQUEST']._serialized_end=485
+  _globals['_ADDCOSIGNATURERESPONSE']._serialized_start=487
+  _globals['_ADDCOSIGNATURERESPONSE']._serialized_end=525
+  _globals['_AUDITSERVICE']._serialized_start=528
+  _globals['_AUDITSERVICE']._serialized_end=1685
 # @@protoc_insertion_point(module_scope)

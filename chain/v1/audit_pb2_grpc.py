@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from chain.v1 import audit_pb2 as chain_dot_v1_dot_audit__pb2
+from chain.v1 import graph_pb2 as chain_dot_v1_dot_graph__pb2
 
 GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
@@ -29,6 +30,8 @@ class AuditServiceStub(object):
     """What an auditor needs who does not trust this service: signed checkpoints of the record, and proofs for single records.
 
     The record itself comes from WatchService: its bytes are `{"revision":R,"kind":K,"time":T,"body":B}` of what it tells.
+    And the questions of the graph of delegations, answered from that record as of any instant. Each row names its record, so
+    that whoever does not take the service's word can have it proven.
     """
 
     def __init__(self, channel):
@@ -62,12 +65,64 @@ class AuditServiceStub(object):
                 request_serializer=chain_dot_v1_dot_audit__pb2.AddCosignatureRequest.SerializeToString,
                 response_deserializer=chain_dot_v1_dot_audit__pb2.AddCosignatureResponse.FromString,
                 _registered_method=True)
+        self.Lineage = channel.unary_unary(
+                '/chain.v1.AuditService/Lineage',
+                request_serializer=chain_dot_v1_dot_graph__pb2.LineageRequest.SerializeToString,
+                response_deserializer=chain_dot_v1_dot_graph__pb2.LineageResponse.FromString,
+                _registered_method=True)
+        self.WhoCan = channel.unary_unary(
+                '/chain.v1.AuditService/WhoCan',
+                request_serializer=chain_dot_v1_dot_graph__pb2.WhoCanRequest.SerializeToString,
+                response_deserializer=chain_dot_v1_dot_graph__pb2.WhoCanResponse.FromString,
+                _registered_method=True)
+        self.WhatCan = channel.unary_unary(
+                '/chain.v1.AuditService/WhatCan',
+                request_serializer=chain_dot_v1_dot_graph__pb2.WhatCanRequest.SerializeToString,
+                response_deserializer=chain_dot_v1_dot_graph__pb2.WhatCanResponse.FromString,
+                _registered_method=True)
+        self.BlastRadius = channel.unary_unary(
+                '/chain.v1.AuditService/BlastRadius',
+                request_serializer=chain_dot_v1_dot_graph__pb2.BlastRadiusRequest.SerializeToString,
+                response_deserializer=chain_dot_v1_dot_graph__pb2.BlastRadiusResponse.FromString,
+                _registered_method=True)
+        self.LeastCut = channel.unary_unary(
+                '/chain.v1.AuditService/LeastCut',
+                request_serializer=chain_dot_v1_dot_graph__pb2.LeastCutRequest.SerializeToString,
+                response_deserializer=chain_dot_v1_dot_graph__pb2.LeastCutResponse.FromString,
+                _registered_method=True)
+        self.Chokepoints = channel.unary_unary(
+                '/chain.v1.AuditService/Chokepoints',
+                request_serializer=chain_dot_v1_dot_graph__pb2.ChokepointsRequest.SerializeToString,
+                response_deserializer=chain_dot_v1_dot_graph__pb2.ChokepointsResponse.FromString,
+                _registered_method=True)
+        self.ReviewAccess = channel.unary_unary(
+                '/chain.v1.AuditService/ReviewAccess',
+                request_serializer=chain_dot_v1_dot_graph__pb2.ReviewAccessRequest.SerializeToString,
+                response_deserializer=chain_dot_v1_dot_graph__pb2.ReviewAccessResponse.FromString,
+                _registered_method=True)
+        self.DiffDelegations = channel.unary_unary(
+                '/chain.v1.AuditService/DiffDelegations',
+                request_serializer=chain_dot_v1_dot_graph__pb2.DiffDelegationsRequest.SerializeToString,
+                response_deserializer=chain_dot_v1_dot_graph__pb2.DiffDelegationsResponse.FromString,
+                _registered_method=True)
+        self.DiffTimes = channel.unary_unary(
+                '/chain.v1.AuditService/DiffTimes',
+                request_serializer=chain_dot_v1_dot_graph__pb2.DiffTimesRequest.SerializeToString,
+                response_deserializer=chain_dot_v1_dot_graph__pb2.DiffTimesResponse.FromString,
+                _registered_method=True)
+        self.ExportGraph = channel.unary_unary(
+                '/chain.v1.AuditService/ExportGraph',
+                request_serializer=chain_dot_v1_dot_graph__pb2.ExportGraphRequest.SerializeToString,
+                response_deserializer=chain_dot_v1_dot_graph__pb2.ExportGraphResponse.FromString,
+                _registered_method=True)
 
 
 class AuditServiceServicer(object):
     """What an auditor needs who does not trust this service: signed checkpoints of the record, and proofs for single records.
 
     The record itself comes from WatchService: its bytes are `{"revision":R,"kind":K,"time":T,"body":B}` of what it tells.
+    And the questions of the graph of delegations, answered from that record as of any instant. Each row names its record, so
+    that whoever does not take the service's word can have it proven.
     """
 
     def GetCheckpoint(self, request, context):
@@ -106,6 +161,76 @@ class AuditServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Lineage(self, request, context):
+        """Where something comes from, and what was made of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WhoCan(self, request, context):
+        """Who can do something: by delegation. Policy is not asked; it narrows further (Simulate).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WhatCan(self, request, context):
+        """What an agent can do, and what each hop narrowed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BlastRadius(self, request, context):
+        """What falls with an agent, a key or a delegation.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LeastCut(self, request, context):
+        """The least set of revocations that stops an agent from doing something, while named work goes on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Chokepoints(self, request, context):
+        """On what the most agents depend wholly.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReviewAccess(self, request, context):
+        """What is granted and not needed, by nobody, for too long, or shared; with the records that show it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DiffDelegations(self, request, context):
+        """In what two delegations differ.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DiffTimes(self, request, context):
+        """What appeared and what fell between two instants.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportGraph(self, request, context):
+        """The graph as a drawing, or for another program.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AuditServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -134,6 +259,56 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     request_deserializer=chain_dot_v1_dot_audit__pb2.AddCosignatureRequest.FromString,
                     response_serializer=chain_dot_v1_dot_audit__pb2.AddCosignatureResponse.SerializeToString,
             ),
+            'Lineage': grpc.unary_unary_rpc_method_handler(
+                    servicer.Lineage,
+                    request_deserializer=chain_dot_v1_dot_graph__pb2.LineageRequest.FromString,
+                    response_serializer=chain_dot_v1_dot_graph__pb2.LineageResponse.SerializeToString,
+            ),
+            'WhoCan': grpc.unary_unary_rpc_method_handler(
+                    servicer.WhoCan,
+                    request_deserializer=chain_dot_v1_dot_graph__pb2.WhoCanRequest.FromString,
+                    response_serializer=chain_dot_v1_dot_graph__pb2.WhoCanResponse.SerializeToString,
+            ),
+            'WhatCan': grpc.unary_unary_rpc_method_handler(
+                    servicer.WhatCan,
+                    request_deserializer=chain_dot_v1_dot_graph__pb2.WhatCanRequest.FromString,
+                    response_serializer=chain_dot_v1_dot_graph__pb2.WhatCanResponse.SerializeToString,
+            ),
+            'BlastRadius': grpc.unary_unary_rpc_method_handler(
+                    servicer.BlastRadius,
+                    request_deserializer=chain_dot_v1_dot_graph__pb2.BlastRadiusRequest.FromString,
+                    response_serializer=chain_dot_v1_dot_graph__pb2.BlastRadiusResponse.SerializeToString,
+            ),
+            'LeastCut': grpc.unary_unary_rpc_method_handler(
+                    servicer.LeastCut,
+                    request_deserializer=chain_dot_v1_dot_graph__pb2.LeastCutRequest.FromString,
+                    response_serializer=chain_dot_v1_dot_graph__pb2.LeastCutResponse.SerializeToString,
+            ),
+            'Chokepoints': grpc.unary_unary_rpc_method_handler(
+                    servicer.Chokepoints,
+                    request_deserializer=chain_dot_v1_dot_graph__pb2.ChokepointsRequest.FromString,
+                    response_serializer=chain_dot_v1_dot_graph__pb2.ChokepointsResponse.SerializeToString,
+            ),
+            'ReviewAccess': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReviewAccess,
+                    request_deserializer=chain_dot_v1_dot_graph__pb2.ReviewAccessRequest.FromString,
+                    response_serializer=chain_dot_v1_dot_graph__pb2.ReviewAccessResponse.SerializeToString,
+            ),
+            'DiffDelegations': grpc.unary_unary_rpc_method_handler(
+                    servicer.DiffDelegations,
+                    request_deserializer=chain_dot_v1_dot_graph__pb2.DiffDelegationsRequest.FromString,
+                    response_serializer=chain_dot_v1_dot_graph__pb2.DiffDelegationsResponse.SerializeToString,
+            ),
+            'DiffTimes': grpc.unary_unary_rpc_method_handler(
+                    servicer.DiffTimes,
+                    request_deserializer=chain_dot_v1_dot_graph__pb2.DiffTimesRequest.FromString,
+                    response_serializer=chain_dot_v1_dot_graph__pb2.DiffTimesResponse.SerializeToString,
+            ),
+            'ExportGraph': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExportGraph,
+                    request_deserializer=chain_dot_v1_dot_graph__pb2.ExportGraphRequest.FromString,
+                    response_serializer=chain_dot_v1_dot_graph__pb2.ExportGraphResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'chain.v1.AuditService', rpc_method_handlers)
@@ -146,6 +321,8 @@ class AuditService(object):
     """What an auditor needs who does not trust this service: signed checkpoints of the record, and proofs for single records.
 
     The record itself comes from WatchService: its bytes are `{"revision":R,"kind":K,"time":T,"body":B}` of what it tells.
+    And the questions of the graph of delegations, answered from that record as of any instant. Each row names its record, so
+    that whoever does not take the service's word can have it proven.
     """
 
     @staticmethod
@@ -273,6 +450,276 @@ class AuditService(object):
             '/chain.v1.AuditService/AddCosignature',
             chain_dot_v1_dot_audit__pb2.AddCosignatureRequest.SerializeToString,
             chain_dot_v1_dot_audit__pb2.AddCosignatureResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Lineage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/chain.v1.AuditService/Lineage',
+            chain_dot_v1_dot_graph__pb2.LineageRequest.SerializeToString,
+            chain_dot_v1_dot_graph__pb2.LineageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WhoCan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/chain.v1.AuditService/WhoCan',
+            chain_dot_v1_dot_graph__pb2.WhoCanRequest.SerializeToString,
+            chain_dot_v1_dot_graph__pb2.WhoCanResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WhatCan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/chain.v1.AuditService/WhatCan',
+            chain_dot_v1_dot_graph__pb2.WhatCanRequest.SerializeToString,
+            chain_dot_v1_dot_graph__pb2.WhatCanResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BlastRadius(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/chain.v1.AuditService/BlastRadius',
+            chain_dot_v1_dot_graph__pb2.BlastRadiusRequest.SerializeToString,
+            chain_dot_v1_dot_graph__pb2.BlastRadiusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LeastCut(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/chain.v1.AuditService/LeastCut',
+            chain_dot_v1_dot_graph__pb2.LeastCutRequest.SerializeToString,
+            chain_dot_v1_dot_graph__pb2.LeastCutResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Chokepoints(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/chain.v1.AuditService/Chokepoints',
+            chain_dot_v1_dot_graph__pb2.ChokepointsRequest.SerializeToString,
+            chain_dot_v1_dot_graph__pb2.ChokepointsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReviewAccess(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/chain.v1.AuditService/ReviewAccess',
+            chain_dot_v1_dot_graph__pb2.ReviewAccessRequest.SerializeToString,
+            chain_dot_v1_dot_graph__pb2.ReviewAccessResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DiffDelegations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/chain.v1.AuditService/DiffDelegations',
+            chain_dot_v1_dot_graph__pb2.DiffDelegationsRequest.SerializeToString,
+            chain_dot_v1_dot_graph__pb2.DiffDelegationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DiffTimes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/chain.v1.AuditService/DiffTimes',
+            chain_dot_v1_dot_graph__pb2.DiffTimesRequest.SerializeToString,
+            chain_dot_v1_dot_graph__pb2.DiffTimesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportGraph(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/chain.v1.AuditService/ExportGraph',
+            chain_dot_v1_dot_graph__pb2.ExportGraphRequest.SerializeToString,
+            chain_dot_v1_dot_graph__pb2.ExportGraphResponse.FromString,
             options,
             channel_credentials,
             insecure,

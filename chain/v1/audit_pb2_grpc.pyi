@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from chain.v1 import audit_pb2 as _audit_pb2
+from chain.v1 import graph_pb2 as _graph_pb2
 from collections import abc as _abc
 from grpc import aio as _aio
 import abc as _abc_1
@@ -30,6 +31,8 @@ class AuditServiceStub:
     """What an auditor needs who does not trust this service: signed checkpoints of the record, and proofs for single records.
 
     The record itself comes from WatchService: its bytes are `{"revision":R,"kind":K,"time":T,"body":B}` of what it tells.
+    And the questions of the graph of delegations, answered from that record as of any instant. Each row names its record, so
+    that whoever does not take the service's word can have it proven.
     """
 
     @_typing.overload
@@ -48,12 +51,34 @@ class AuditServiceStub:
     """The proof that an earlier log is the beginning of a later one (RFC 9162 s2.1.4)."""
     AddCosignature: _grpc.UnaryUnaryMultiCallable[_audit_pb2.AddCosignatureRequest, _audit_pb2.AddCosignatureResponse]
     """Hands in a witness's cosignature of a checkpoint that was signed here (C2SP tlog-cosignature)."""
+    Lineage: _grpc.UnaryUnaryMultiCallable[_graph_pb2.LineageRequest, _graph_pb2.LineageResponse]
+    """Where something comes from, and what was made of it."""
+    WhoCan: _grpc.UnaryUnaryMultiCallable[_graph_pb2.WhoCanRequest, _graph_pb2.WhoCanResponse]
+    """Who can do something: by delegation. Policy is not asked; it narrows further (Simulate)."""
+    WhatCan: _grpc.UnaryUnaryMultiCallable[_graph_pb2.WhatCanRequest, _graph_pb2.WhatCanResponse]
+    """What an agent can do, and what each hop narrowed."""
+    BlastRadius: _grpc.UnaryUnaryMultiCallable[_graph_pb2.BlastRadiusRequest, _graph_pb2.BlastRadiusResponse]
+    """What falls with an agent, a key or a delegation."""
+    LeastCut: _grpc.UnaryUnaryMultiCallable[_graph_pb2.LeastCutRequest, _graph_pb2.LeastCutResponse]
+    """The least set of revocations that stops an agent from doing something, while named work goes on."""
+    Chokepoints: _grpc.UnaryUnaryMultiCallable[_graph_pb2.ChokepointsRequest, _graph_pb2.ChokepointsResponse]
+    """On what the most agents depend wholly."""
+    ReviewAccess: _grpc.UnaryUnaryMultiCallable[_graph_pb2.ReviewAccessRequest, _graph_pb2.ReviewAccessResponse]
+    """What is granted and not needed, by nobody, for too long, or shared; with the records that show it."""
+    DiffDelegations: _grpc.UnaryUnaryMultiCallable[_graph_pb2.DiffDelegationsRequest, _graph_pb2.DiffDelegationsResponse]
+    """In what two delegations differ."""
+    DiffTimes: _grpc.UnaryUnaryMultiCallable[_graph_pb2.DiffTimesRequest, _graph_pb2.DiffTimesResponse]
+    """What appeared and what fell between two instants."""
+    ExportGraph: _grpc.UnaryUnaryMultiCallable[_graph_pb2.ExportGraphRequest, _graph_pb2.ExportGraphResponse]
+    """The graph as a drawing, or for another program."""
 
 @_typing.type_check_only
 class AuditServiceAsyncStub(AuditServiceStub):
     """What an auditor needs who does not trust this service: signed checkpoints of the record, and proofs for single records.
 
     The record itself comes from WatchService: its bytes are `{"revision":R,"kind":K,"time":T,"body":B}` of what it tells.
+    And the questions of the graph of delegations, answered from that record as of any instant. Each row names its record, so
+    that whoever does not take the service's word can have it proven.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -69,11 +94,33 @@ class AuditServiceAsyncStub(AuditServiceStub):
     """The proof that an earlier log is the beginning of a later one (RFC 9162 s2.1.4)."""
     AddCosignature: _aio.UnaryUnaryMultiCallable[_audit_pb2.AddCosignatureRequest, _audit_pb2.AddCosignatureResponse]  # type: ignore[assignment]
     """Hands in a witness's cosignature of a checkpoint that was signed here (C2SP tlog-cosignature)."""
+    Lineage: _aio.UnaryUnaryMultiCallable[_graph_pb2.LineageRequest, _graph_pb2.LineageResponse]  # type: ignore[assignment]
+    """Where something comes from, and what was made of it."""
+    WhoCan: _aio.UnaryUnaryMultiCallable[_graph_pb2.WhoCanRequest, _graph_pb2.WhoCanResponse]  # type: ignore[assignment]
+    """Who can do something: by delegation. Policy is not asked; it narrows further (Simulate)."""
+    WhatCan: _aio.UnaryUnaryMultiCallable[_graph_pb2.WhatCanRequest, _graph_pb2.WhatCanResponse]  # type: ignore[assignment]
+    """What an agent can do, and what each hop narrowed."""
+    BlastRadius: _aio.UnaryUnaryMultiCallable[_graph_pb2.BlastRadiusRequest, _graph_pb2.BlastRadiusResponse]  # type: ignore[assignment]
+    """What falls with an agent, a key or a delegation."""
+    LeastCut: _aio.UnaryUnaryMultiCallable[_graph_pb2.LeastCutRequest, _graph_pb2.LeastCutResponse]  # type: ignore[assignment]
+    """The least set of revocations that stops an agent from doing something, while named work goes on."""
+    Chokepoints: _aio.UnaryUnaryMultiCallable[_graph_pb2.ChokepointsRequest, _graph_pb2.ChokepointsResponse]  # type: ignore[assignment]
+    """On what the most agents depend wholly."""
+    ReviewAccess: _aio.UnaryUnaryMultiCallable[_graph_pb2.ReviewAccessRequest, _graph_pb2.ReviewAccessResponse]  # type: ignore[assignment]
+    """What is granted and not needed, by nobody, for too long, or shared; with the records that show it."""
+    DiffDelegations: _aio.UnaryUnaryMultiCallable[_graph_pb2.DiffDelegationsRequest, _graph_pb2.DiffDelegationsResponse]  # type: ignore[assignment]
+    """In what two delegations differ."""
+    DiffTimes: _aio.UnaryUnaryMultiCallable[_graph_pb2.DiffTimesRequest, _graph_pb2.DiffTimesResponse]  # type: ignore[assignment]
+    """What appeared and what fell between two instants."""
+    ExportGraph: _aio.UnaryUnaryMultiCallable[_graph_pb2.ExportGraphRequest, _graph_pb2.ExportGraphResponse]  # type: ignore[assignment]
+    """The graph as a drawing, or for another program."""
 
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
     """What an auditor needs who does not trust this service: signed checkpoints of the record, and proofs for single records.
 
     The record itself comes from WatchService: its bytes are `{"revision":R,"kind":K,"time":T,"body":B}` of what it tells.
+    And the questions of the graph of delegations, answered from that record as of any instant. Each row names its record, so
+    that whoever does not take the service's word can have it proven.
     """
 
     @_abc_1.abstractmethod
@@ -117,5 +164,85 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_audit_pb2.AddCosignatureResponse, _abc.Awaitable[_audit_pb2.AddCosignatureResponse]]:
         """Hands in a witness's cosignature of a checkpoint that was signed here (C2SP tlog-cosignature)."""
+
+    @_abc_1.abstractmethod
+    def Lineage(
+        self,
+        request: _graph_pb2.LineageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_graph_pb2.LineageResponse, _abc.Awaitable[_graph_pb2.LineageResponse]]:
+        """Where something comes from, and what was made of it."""
+
+    @_abc_1.abstractmethod
+    def WhoCan(
+        self,
+        request: _graph_pb2.WhoCanRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_graph_pb2.WhoCanResponse, _abc.Awaitable[_graph_pb2.WhoCanResponse]]:
+        """Who can do something: by delegation. Policy is not asked; it narrows further (Simulate)."""
+
+    @_abc_1.abstractmethod
+    def WhatCan(
+        self,
+        request: _graph_pb2.WhatCanRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_graph_pb2.WhatCanResponse, _abc.Awaitable[_graph_pb2.WhatCanResponse]]:
+        """What an agent can do, and what each hop narrowed."""
+
+    @_abc_1.abstractmethod
+    def BlastRadius(
+        self,
+        request: _graph_pb2.BlastRadiusRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_graph_pb2.BlastRadiusResponse, _abc.Awaitable[_graph_pb2.BlastRadiusResponse]]:
+        """What falls with an agent, a key or a delegation."""
+
+    @_abc_1.abstractmethod
+    def LeastCut(
+        self,
+        request: _graph_pb2.LeastCutRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_graph_pb2.LeastCutResponse, _abc.Awaitable[_graph_pb2.LeastCutResponse]]:
+        """The least set of revocations that stops an agent from doing something, while named work goes on."""
+
+    @_abc_1.abstractmethod
+    def Chokepoints(
+        self,
+        request: _graph_pb2.ChokepointsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_graph_pb2.ChokepointsResponse, _abc.Awaitable[_graph_pb2.ChokepointsResponse]]:
+        """On what the most agents depend wholly."""
+
+    @_abc_1.abstractmethod
+    def ReviewAccess(
+        self,
+        request: _graph_pb2.ReviewAccessRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_graph_pb2.ReviewAccessResponse, _abc.Awaitable[_graph_pb2.ReviewAccessResponse]]:
+        """What is granted and not needed, by nobody, for too long, or shared; with the records that show it."""
+
+    @_abc_1.abstractmethod
+    def DiffDelegations(
+        self,
+        request: _graph_pb2.DiffDelegationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_graph_pb2.DiffDelegationsResponse, _abc.Awaitable[_graph_pb2.DiffDelegationsResponse]]:
+        """In what two delegations differ."""
+
+    @_abc_1.abstractmethod
+    def DiffTimes(
+        self,
+        request: _graph_pb2.DiffTimesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_graph_pb2.DiffTimesResponse, _abc.Awaitable[_graph_pb2.DiffTimesResponse]]:
+        """What appeared and what fell between two instants."""
+
+    @_abc_1.abstractmethod
+    def ExportGraph(
+        self,
+        request: _graph_pb2.ExportGraphRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_graph_pb2.ExportGraphResponse, _abc.Awaitable[_graph_pb2.ExportGraphResponse]]:
+        """The graph as a drawing, or for another program."""
 
 def add_AuditServiceServicer_to_server(servicer: AuditServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -42,7 +42,8 @@ from chain.principal import Principal
 from chain.reason import Reason
 from chain.request import Request
 from chain.service.compose import compose
-from chain.service.gate import URGENT
+from chain.service.gate import PLACES
+from chain.service.room import Kind
 from chain.service.safety import require_safe
 from chain.service.server import ChainServer
 from chain.service.settings import ServeSettings
@@ -357,8 +358,8 @@ def _until(true: Callable[[], bool]) -> None:
 
 
 def test_what_stops_has_room_where_nothing_else_has(tmp_path: Path) -> None:
-    assert {"Revoke", "Suspend", "ReportSignal"} <= URGENT
-    assert "Resume" not in URGENT
+    assert {PLACES[name] for name in ("Revoke", "Suspend", "ReportSignal")} == {Kind.URGENT}
+    assert "Resume" not in PLACES
     with house(tmp_path, max_calls_per_caller=1) as at, grpc.insecure_channel(at.server.address) as channel:
         tokens = at.root()
         assert at.ask(tokens, ALICE).allowed

@@ -11,9 +11,10 @@ import pytest
 from chain.errors import NotFoundError
 from chain.given import Given
 from chain.graph import cut, reach
-from chain.graph.cut import Cut, Work
+from chain.graph.cut import Cut
 from chain.graph.forest import Forest
 from chain.history import History
+from chain.inquiry import Work
 from tests.book import Book
 
 NOW = 2_000

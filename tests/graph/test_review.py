@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 
 from chain.graph.forest import Forest
-from chain.graph.review import Norms, review
+from chain.graph.review import NORMS, review
 from chain.history import History
+from chain.inquiry import ReviewAccess
 from tests.book import Book
 
 NOW = 2_000
 
 
-def findings(book: Book, kind: str, now: float = NOW, norms: Norms | None = None) -> list[tuple[str, str, list[int]]]:
+def findings(book: Book, kind: str, now: float = NOW, norms: ReviewAccess = NORMS) -> list[tuple[str, str, list[int]]]:
     rows = review(Forest(History(book.entries), now), norms)
     assert all(row["record"] in row["evidence"] for row in rows)
     return [(row["id"], row["detail"], row["evidence"]) for row in rows if row["finding"] == kind]
@@ -108,7 +109,7 @@ def test_who_works_under_nobody_and_what_hangs_on_the_suspended(small: Book) -> 
 def test_what_lives_too_long(small: Book) -> None:
     small.give("l1-0000", None, "k-bob", exp=1_000 + 86_401)
     assert findings(small, "NHI7 overlong") == [("l1-0000", "lives 86401 s, above 86400 s", [5])]
-    assert findings(small, "NHI7 overlong", norms=Norms(life=86_401)) == []
+    assert findings(small, "NHI7 overlong", norms=ReviewAccess(life=86_401)) == []
     used = use(small, "b1-0000", "bank.pay", 60)
     assert [row for row in findings(small, "NHI7 overlong") if row[0] == "b1-0000"] == [
         ("b1-0000", "lives 8000 s, and was last used after 60 s", [4, used])

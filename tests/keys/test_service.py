@@ -27,7 +27,8 @@ from chain.errors import (
     UnreachableError,
 )
 from chain.reason import Reason
-from chain.service.gate import URGENT
+from chain.service.gate import PLACES
+from chain.service.room import Kind
 from tests.client import running
 from tests.client.running import secret
 from tests.keys.ringserver import People, people, serving
@@ -122,7 +123,7 @@ def test_errors_travel_as_what_they_are(at: People) -> None:
     assert missing.value.reason is Reason.SIGNING_KEY_MISSING
     assert keys.activate(spare.key.thumbprint).signing == spare.key.thumbprint
     assert at.ask(at.root()).allowed
-    assert "CompromiseKey" in URGENT
+    assert PLACES["CompromiseKey"] is Kind.URGENT
 
 
 def test_the_client_for_asyncio_says_the_same(at: People) -> None:
