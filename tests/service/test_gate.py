@@ -72,7 +72,7 @@ async def test_a_strangers_method_does_not_fill_the_log(world: World) -> None:
     for name in ("Nothing", "N" * 6000):
         path, before = f"/chain.v1.AuthorizationService/{name}", len(world.lines())
         assert await code(world.channel(), path) is grpc.StatusCode.UNAUTHENTICATED
-        while len(world.lines()) == before:  # the line is written when the call has ended, here as well as there
+        while len(world.lines()) == before:  # noqa: ASYNC110 - the line is written when the call has ended
             await asyncio.sleep(0.01)
         last = world.lines()[-1]
         assert (last["method"], last["code"]) == (name[:64], "UNAUTHENTICATED")
