@@ -19,7 +19,6 @@ from chain.cli.reading import Record, head, record, whole
 from chain.errors import ChainError, ConfigurationError
 from chain.given import Entry
 from chain.otlp import Tracer
-from chain.service.info import VERSION
 
 Form = Callable[[Entry], dict[str, Any] | None]
 
@@ -29,11 +28,18 @@ def _cloudevents(source: str) -> Form:
 
 
 def _ocsf(source: str) -> Form:
-    return lambda entry: ocsf.event(entry, source, VERSION)
+    version = _version()
+    return lambda entry: ocsf.event(entry, source, version)
 
 
 def _otlp(source: str) -> Form:
-    return Tracer(source, VERSION).take
+    return Tracer(source, _version()).take
+
+
+def _version() -> str:
+    from chain.service.info import VERSION  # noqa: PLC0415 - this loads the service, which no other question needs
+
+    return VERSION
 
 
 FORMS: dict[str, Callable[[str], Form]] = {"cloudevents": _cloudevents, "ocsf": _ocsf, "otlp": _otlp}
