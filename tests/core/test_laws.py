@@ -31,7 +31,8 @@ from chain.token import Verifier
 from tests.support import ALICE, BOB, CAROL, HOLDERS, PEP, Json, World, child, entry, honest, root, rule, seal, text
 
 SEEDED = settings(derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=200)
-MANY = settings(SEEDED, max_examples=1_000)
+SOME = settings(SEEDED, max_examples=250)
+MANY = settings(SEEDED, max_examples=3_000)
 
 _decode = msgspec.json.Decoder(AnyConstraint).decode
 
@@ -188,8 +189,11 @@ trees = st.recursive(
 )
 
 
-@MANY
-@given(above=trees, below=trees, profile=st.sampled_from(Profile))
+PAIRS: dict[str, Any] = {"above": trees, "below": trees, "profile": st.sampled_from(Profile)}
+
+
+@SOME
+@given(**PAIRS)
 def test_containment_of_composites_is_sound(above: Json, below: Json, profile: Profile) -> None:
     outer, inner = decoded(above), decoded(below)
     if Containment(profile).holds(outer, inner):
@@ -197,14 +201,14 @@ def test_containment_of_composites_is_sound(above: Json, below: Json, profile: P
             assert outer.permits(value) or not inner.permits(value), value
 
 
-@MANY
-@given(tree=trees, other=trees, profile=st.sampled_from(Profile))
-def test_containment_of_composites_is_reflexive_and_narrows(tree: Json, other: Json, profile: Profile) -> None:
+@SOME
+@given(**PAIRS)
+def test_containment_of_composites_is_reflexive_and_narrows(above: Json, below: Json, profile: Profile) -> None:
     """A tree is inside itself; with a clause more it is inside, with an alternative more it is outside or equal."""
-    one, another = decoded(tree), decoded(other)
-    assert Containment(profile).holds(one, decoded(tree))
-    both = decoded(rule("all", constraints=[tree, other]))
-    either = decoded(rule("any", constraints=[tree, other]))
+    one, another = decoded(above), decoded(below)
+    assert Containment(profile).holds(one, decoded(above))
+    both = decoded(rule("all", constraints=[above, below]))
+    either = decoded(rule("any", constraints=[above, below]))
     if profile is Profile.SOUND:
         assert Containment(profile).holds(one, both)
         assert Containment(profile).holds(either, one)
@@ -243,8 +247,11 @@ limits = st.fixed_dictionaries(
 grants = st.builds(lambda tools, limits: grant({"tools": tools, "limits": limits}), tools, limits)
 
 
-@MANY
-@given(parent=grants, child_grant=grants)
+GRANTS: dict[str, Any] = {"parent": grants, "child_grant": grants}
+
+
+@SOME
+@given(**GRANTS)
 def test_covers_is_no_excess(parent: Grant, child_grant: Grant) -> None:
     for profile in Profile:
         found = list(child_grant.excess(parent, profile))
@@ -253,6 +260,21 @@ def test_covers_is_no_excess(parent: Grant, child_grant: Grant) -> None:
         assert found == list(child_grant.excess(parent, profile))
     assert parent.covers(parent)
     assert parent.covers(parent, Profile.AAT_01)
+
+
+LONG: list[tuple[Any, dict[str, Any]]] = [
+    (test_containment_of_composites_is_sound, PAIRS),
+    (test_containment_of_composites_is_reflexive_and_narrows, PAIRS),
+    (test_covers_is_no_excess, GRANTS),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("'slow' not in config.option.markexpr", reason="thousands of trees: -m slow")
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("law", "over"), LONG)
+def test_the_laws_of_containment_hold_over_many(law: Any, over: dict[str, Any]) -> None:
+    MANY(given(**over)(law.hypothesis.inner_test))()
 
 
 # -- chains ------------------------------------------------------------------------------------------------
