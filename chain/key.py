@@ -2,7 +2,7 @@
 
 The law of this file: a key is public, of full order and in its one spelling, or refused; it verifies exactly
 one algorithm, its own type's. Ed25519 verifies through libsodium (twice as fast here as OpenSSL), ES256 through
-PyJWT's algorithm on `cryptography`. A key's name is its RFC 7638 thumbprint.
+`cryptography`. A key's name is its RFC 7638 thumbprint.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from hashlib import sha256
 from typing import Literal, Protocol, TypeAlias
 
 import msgspec
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from jwt.algorithms import ECAlgorithm
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
 from msgspec import UNSET, UnsetType
 from nacl.bindings import crypto_sign_open
 from nacl.exceptions import BadSignatureError
@@ -26,7 +28,7 @@ THUMBPRINT_URI = "urn:ietf:params:oauth:jwk-thumbprint:sha-256:"
 """RFC 9278 s3: what a derived token's `iss` starts with."""
 
 _P25519 = 2**255 - 19
-_ES256 = ECAlgorithm(ECAlgorithm.SHA256)
+_ES256 = ec.ECDSA(SHA256())
 
 
 class KeyRefusedError(ValueError):
@@ -147,7 +149,7 @@ class PublicKey:
         if len(signature) != 64:
             return False
         if self._ec is not None:
-            return _ES256.verify(data, self._ec, signature)
+            return _verify_es256(self._ec, signature, data)
         try:
             crypto_sign_open(signature + data, self.raw)
         except BadSignatureError:
@@ -162,6 +164,15 @@ class PublicKey:
 
     def __repr__(self) -> str:
         return f"PublicKey({self.alg}, {self.thumbprint})"
+
+
+def _verify_es256(key: ec.EllipticCurvePublicKey, signature: bytes, data: bytes) -> bool:
+    der = encode_dss_signature(int.from_bytes(signature[:32]), int.from_bytes(signature[32:]))  # RFC 7518 s3.4
+    try:
+        key.verify(der, data, _ES256)
+    except InvalidSignature:
+        return False
+    return True
 
 
 def _p256_point(raw: bytes) -> ec.EllipticCurvePublicKey:
@@ -234,7 +245,8 @@ class KeySigner:
         """Return the raw JWS signature over `data`; of ES256 another one each time."""
         if isinstance(self._private, ed25519.Ed25519PrivateKey):
             return self._private.sign(data)
-        return _ES256.sign(data, self._private)
+        r, s = decode_dss_signature(self._private.sign(data, _ES256))
+        return r.to_bytes(32) + s.to_bytes(32)
 
     def __repr__(self) -> str:
         return f"KeySigner({self.key.thumbprint})"

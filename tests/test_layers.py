@@ -18,7 +18,7 @@ PURE = {
     "__future__", "abc", "base64", "binascii", "bisect", "collections", "concurrent", "dataclasses", "datetime",
     "decimal", "enum", "functools", "hashlib", "heapq", "hmac", "ipaddress", "itertools", "json", "math", "operator",
     "re", "threading", "typing", "uuid",
-    "cedarpy", "cryptography", "jwt", "tomllib", "zlib", "msgspec", "nacl", "pydantic", "rfc8785",
+    "cedarpy", "cryptography", "tomllib", "zlib", "msgspec", "nacl", "pydantic", "rfc8785",
 }  # fmt: skip
 """All that a file at the top may import: no clock, no randomness, no I/O, no transport, no graph library."""
 
