@@ -6,8 +6,7 @@ before it: before the first signature, the last one that was kept is held to the
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from threading import Lock
@@ -15,55 +14,16 @@ from threading import Lock
 from chain import export
 from chain.caller import ALLOWED, Caller
 from chain.checkpoint import Checkpoint, InclusionProof
+from chain.continuing import CHECKPOINT, Continuing, Keeping
 from chain.desk import Desk
-from chain.errors import InvalidRequestError, NotFoundError, StoreError
-from chain.key import Signer
-from chain.ledger import Durability, StandingRow, Write
+from chain.errors import InvalidRequestError, NotFoundError
+from chain.ledger import StandingRow
 from chain.log import Log
+from chain.notary import Notary
 from chain.note import Note, NoteKey
-
-CHECKPOINT = "checkpoint"
-"""Kind of what stands (`chain.row.StandingRow`), by the number of records."""
 
 PAGE = 4096
 """Records that an export reads at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Notary:
-    """Who signs for the ledger, and who must have seen it too.
-
-    Attributes:
-        origin: name of the log, and of its key.
-        signer: Ed25519; a key of its own.
-        witnesses: whose cosignatures are taken.
-        tell: is told every new checkpoint, once it is kept: somebody who keeps the last one elsewhere.
-        former: keys that signed for this ledger before; the first checkpoint of this one continues theirs.
-    """
-
-    origin: str
-    signer: Signer
-    witnesses: tuple[NoteKey, ...] = ()
-    tell: Callable[[Note], None] | None = None
-    former: tuple[NoteKey, ...] = ()
-
-    def read(self, note: Note) -> Checkpoint:
-        """Return a checkpoint that was kept, of this key or of one before it.
-
-        Raises:
-            StoreError: none of them signed it.
-        """
-        for key in (self.key, *self.former):
-            if note.signed_by(key) is not None:
-                return Checkpoint.of(note, key)
-        names = ", ".join(f"{name} (key {signature[:4].hex()})" for name, signature in note.signatures)
-        detail = f"a checkpoint was kept that neither `{self.key}` signed nor a former key, but {names}"
-        raise StoreError(f"{detail}: give that key back, or name its verifier key in `checkpoints.former`")
-
-    @property
-    def key(self) -> NoteKey:
-        """What others verify checkpoints with."""
-        return NoteKey(self.origin, self.signer.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +39,6 @@ class Proven:
     proof: InclusionProof
 
 
-@dataclass(frozen=True, slots=True)
-class _Keeping:
-    """Keeps a checkpoint. It is no record: what it says follows from the records."""
-
-    row: StandingRow
-    durability: Durability = Durability.SYNCED
-
-    def prepare(self, _first: int) -> Write:
-        """Say what to write."""
-        return Write([], standing=[self.row])
-
-
 class Auditing:
     """Checkpoints and proofs. A part of `chain.authority.Authority`."""
 
@@ -99,6 +47,7 @@ class Auditing:
         self._desk = desk
         self._notary = notary
         self._log = Log(desk.store.leaves)
+        self._continuing = Continuing(desk, self._log)
         self._last: tuple[Checkpoint, Note] | None = None
         self._untold: Note | None = None
         self._lock = Lock()
@@ -147,11 +96,27 @@ class Auditing:
             if last is not None and last[0].size >= size:
                 self._tell(notary)
                 return last[1]
+            self._continuing.require_copy(notary)
             self._log.grow(size)
             found = Checkpoint(notary.origin, size, self._log.root(size))
-            note = Note(found.text).sign(notary.origin, notary.signer)
+            row = self._desk.store.stands(CHECKPOINT, _name(size))
+            prior = Note(found.text) if row is None else Note.parse(row.body)  # of a former key, and of witnesses
+            note = (prior if prior.text == found.text else Note(found.text)).sign(notary.origin, notary.signer)
             self._keep(notary, found, note)
             return note
+
+    def start(self, accepted: Collection[str] = ()) -> None:
+        """Hold the ledger to its last checkpoint and to the copy, once, before anything is answered.
+
+        Args:
+            accepted: checkpoints that need not be continued, each by its name (`chain.continuing.Break`). That it goes
+                on beside one is recorded and signed at once.
+
+        Raises:
+            StoreError: the ledger does not continue one that is not accepted.
+        """
+        if self._notary is not None and self._continuing.accept(self._notary, accepted):
+            self.sign()
 
     def checkpoints(self, caller: Caller, after: int = 0, limit: int | None = None) -> list[Note]:
         """Return the checkpoints that were kept and that the key of today signed, the smallest first.
@@ -259,57 +224,24 @@ class Auditing:
     def _resumed(self, notary: Notary) -> tuple[Checkpoint, Note] | None:
         """Return the last checkpoint; once after the start, hold the ledger to it."""
         if self._last is None:
-            rows = list(self._desk.store.standing(CHECKPOINT))
-            if rows:
-                note = Note.parse(rows[-1].body)
-                found = notary.read(note)
-                self.require(found)
-                if note.signed_by(notary.key) is not None:  # what a former key signed is continued, and signed anew
-                    self._last = found, note
+            note = self._continuing.require_last(notary)
+            if note is not None and note.signed_by(notary.key) is not None:  # a former key's is signed anew
+                self._last = Checkpoint.of(note, notary.key), note
+                self._untold = note  # whoever was stopped in between has not told it
         return self._last
-
-    def require_key(self) -> None:
-        """Return where the last checkpoint in the ledger is one that this notary continues.
-
-        Raises:
-            StoreError: another key signed it.
-        """
-        for row in deque(self._desk.store.standing(CHECKPOINT), maxlen=1):
-            if self._notary is not None:
-                self._notary.read(Note.parse(row.body))
-
-    def require_kept(self, note: Note) -> None:
-        """Return where the ledger continues a checkpoint that was kept elsewhere.
-
-        Raises:
-            StoreError: it does not, or nobody who signs or signed here has signed that.
-        """
-        self.require(self._required().read(note))
-
-    def require(self, known: Checkpoint) -> None:
-        """Return where the ledger continues a checkpoint.
-
-        Raises:
-            StoreError: it lost records since, or has others.
-        """
-        store = self._desk.store
-        if known.size > store.head:
-            raise StoreError(f"the ledger ends at record {store.head}; a checkpoint was signed for {known.size}")
-        self._log.grow(known.size)
-        if self._log.root(known.size) != known.root:
-            raise StoreError(f"the first {known.size} records are not those that a checkpoint was signed for")
 
     def _keep(self, notary: Notary, found: Checkpoint, note: Note) -> None:
         row = StandingRow(CHECKPOINT, _name(found.size), bytes(note), 0, found.size)
-        self._desk.store.commit(_Keeping(row)).result()
+        self._desk.store.commit(Keeping(row)).result()
         if self._last is None or self._last[0].size <= found.size:
             self._last, self._untold = (found, note), note
             self._tell(notary)
 
     def _tell(self, notary: Notary) -> None:
-        """Tell the last checkpoint to whom it has to be told; where that fails, it is told at the next occasion."""
-        if self._untold is not None and notary.tell is not None:
-            notary.tell(self._untold)
+        """Give the last checkpoint to the copy; where that fails, it is given at the next occasion."""
+        if self._untold is not None and notary.copy is not None:
+            notary.copy.write(self._untold)
+            self._continuing.note_copied(notary.copy.name)
         self._untold = None
 
 

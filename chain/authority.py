@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 
 from chain.approving import Approving
-from chain.auditing import Auditing, Notary
+from chain.auditing import Auditing
 from chain.caller import Caller
 from chain.catalog import Catalogue
 from chain.certifying import Certifier
@@ -23,6 +23,7 @@ from chain.keyring import KeyRing
 from chain.keys import Keys
 from chain.ledger import Store
 from chain.meter import Meter
+from chain.notary import Notary
 from chain.order import Delegate, Issue, Revoke
 from chain.pace import Breaker
 from chain.policies import Policies

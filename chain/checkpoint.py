@@ -1,6 +1,6 @@
 """Checkpoints: what the ledger was when somebody signed for it, and the proof of one record (C2SP tlog-checkpoint).
 
-The law of this file: a checkpoint is read from a note that its log's own key has signed, and from no other. A proof
+The law of this file: a checkpoint is believed of a note that its log's own key has signed, and of no other. A proof
 carries its checkpoint with it and needs nothing but keys to be checked.
 """
 
@@ -20,6 +20,9 @@ PROOF = "c2sp.org/tlog-proof@v1"
 
 MAX_PATH = 64
 """Hashes of a proof: one for each level of a tree of 2**63 records."""
+
+ACCEPTED = "ledger_accepted"
+"""Kind of the record with which an operator goes on with a ledger that does not continue a checkpoint."""
 
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 
@@ -56,12 +59,22 @@ class Checkpoint:
             NoteError: it holds none of that log, or one of them did not sign.
         """
         note.require((key, *witnesses))
+        found = cls.claimed(note)
+        if found.origin != key.name:
+            raise NoteError(f"a checkpoint of another log than `{key.name}`")
+        return found
+
+    @classmethod
+    def claimed(cls, note: Note) -> Checkpoint:
+        """Return the checkpoint that a note claims to hold, whoever signed it: to be held to records, not believed.
+
+        Raises:
+            NoteError: it claims none.
+        """
         lines = note.text.split("\n")
         if len(lines) != 4:  # what a log does not say, a witness cannot judge: no further lines
             raise NoteError("a checkpoint is three lines: origin, size and root hash")
         origin, size, root, _ = lines
-        if origin != key.name:
-            raise NoteError(f"a checkpoint of another log than `{key.name}`")
         if _SIZE.fullmatch(size) is None:
             raise NoteError("the size of a checkpoint is a decimal number")
         return cls(origin, int(size), _hash(root))

@@ -322,6 +322,7 @@ _TAKERS: dict[str, Callable[[History, Entry], None]] = {
     "lifted": _lifted,
     "signalled": _signalled,
     "key_changed": _nothing,
+    "ledger_accepted": _nothing,
     "resumed": _nothing,
 }
 """Kind of a record -> how it is taken in."""

@@ -15,9 +15,10 @@ from itertools import groupby, pairwise
 import msgspec
 
 from chain import ledger, merkle
-from chain.checkpoint import Checkpoint
+from chain.checkpoint import ACCEPTED, Checkpoint
 from chain.errors import StoreError
 from chain.export import FORMAT, TILE, End, Head, Signed, Tile, encode, tail, tile_root, tiles
+from chain.ledger import Record
 from chain.merkle import Frontier
 from chain.note import Note, NoteError, NoteKey
 
@@ -53,11 +54,14 @@ class Verdict:
         records: how many it holds.
         checkpoints: that hold, the smallest first.
         flaws: what is wrong.
+        accepted: records that say that this log went on beside a checkpoint that it does not continue, or cannot be
+            known to: what was signed before that one is another line.
     """
 
     records: int = 0
     checkpoints: list[Checkpoint] = field(default_factory=list)
     flaws: list[Flaw] = field(default_factory=list)
+    accepted: list[Record] = field(default_factory=list)
 
     @property
     def intact(self) -> bool:
@@ -164,7 +168,10 @@ class _File:
     def _record(self, data: bytes) -> None:
         revision = self._next
         try:
-            revision = ledger.decode(data).revision
+            record = ledger.decode(data)
+            revision = record.revision
+            if record.kind == ACCEPTED and len(self._verdict.accepted) < MAX_FLAWS:
+                self._verdict.accepted.append(record)
         except StoreError:
             self._verdict.find("cannot be read", revision)
         if revision in self.placed:

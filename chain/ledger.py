@@ -47,8 +47,8 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         revision: 1, 2, 3 … without gaps; the one global number.
         kind: issued, delegated, admitted, refused, revoked, decided, enrolled, approval_requested, approval_resolved,
-            approval_consumed, policy_activated, suspended, lifted, signalled, resumed or
-            key_changed.
+            approval_consumed, policy_activated, suspended, lifted, signalled, resumed,
+            key_changed or ledger_accepted.
         time: milliseconds since the epoch, by the authority's clock.
         body: JSON values only.
     """

@@ -148,6 +148,7 @@ OF_OPERATION = (
         ),
         on=lambda told: told.witnessed,
         setting="checkpoints.copy_to or checkpoints.witnesses",
+        kinds=("ledger_accepted",),
     ),
     Mechanism(
         "questions",

@@ -37,6 +37,7 @@ _KINDS = {
     "lifted": (_UPDATE, "Update", "Resume"),
     "signalled": (_UPDATE, "Update", "ReportSignal"),
     "key_changed": (_UPDATE, "Update", "ChangeKey"),
+    "ledger_accepted": (_UPDATE, "Update", "AcceptLedger"),
     "revoked": (_DELETE, "Delete", "Revoke"),
 }
 """Kind -> activity, its name, operation."""

@@ -26,14 +26,14 @@ KINDS = frozenset(
     {
         "issued", "delegated", "admitted", "refused", "revoked", "decided", "enrolled", "approval_requested",
         "approval_resolved", "approval_consumed", "policy_activated", "suspended", "lifted", "signalled", "resumed",
-        "key_changed",
+        "key_changed", "ledger_accepted",
     }
 )  # fmt: skip
 """Every kind of record (`chain.ledger.Record`)."""
 
 TURNING = KINDS - {
     "issued", "delegated", "admitted", "refused", "decided", "approval_requested", "approval_resolved",
-    "approval_consumed", "policy_activated",
+    "approval_consumed", "policy_activated", "ledger_accepted",
 }  # fmt: skip
 """Kinds after which a chain may stand otherwise than before: all but those that surely leave it as it was."""
 

@@ -272,7 +272,9 @@ def _tell(ctx: click.Context, verdict: Verdict, *, as_json: bool) -> None:
     if as_json:
         flaws = [{"what": flaw.what, "first": flaw.first, "last": flaw.last} for flaw in verdict.flaws]
         sizes = [one.size for one in verdict.checkpoints]
-        print_json({"intact": verdict.intact, "records": verdict.records, "checkpoints": sizes, "flaws": flaws})
+        told = {"records": verdict.records, "checkpoints": sizes, "flaws": flaws}
+        accepted = [{"record": one.revision} | one.body for one in verdict.accepted]
+        print_json({"intact": verdict.intact, **told, "accepted": accepted})
     elif verdict.intact:
         last = verdict.checkpoints[-1]
         click.echo(
@@ -282,6 +284,10 @@ def _tell(ctx: click.Context, verdict: Verdict, *, as_json: bool) -> None:
         click.echo("NOT intact")
         for flaw in verdict.flaws:
             click.echo(printable(f"  {_where(flaw)}{flaw.what}"))
+    if not as_json:
+        for one in verdict.accepted:
+            said = f"  record {one.revision}: somebody went on beside an earlier checkpoint: {one.body.get('why')}"
+            click.echo(printable(said))
     if not verdict.intact:
         ctx.exit(1)
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
-from chain.auditing import Notary
 from chain.authority import Authority
+from chain.checkpoint import Checkpoint
 from chain.errors import ConfigurationError, StoreError
 from chain.identity import keyfile, passphrase, sealed
 from chain.key import KeySigner, Signer
-from chain.note import Note, NoteError, NoteKey
+from chain.notary import Notary
+from chain.note import MAX_NOTE, Note, NoteError, NoteKey
 from chain.service.settings import ServeSettings
 
 BESIDE = "checkpoint.key"
@@ -34,30 +35,21 @@ def notary(settings: ServeSettings) -> Notary:
         witnesses, former = (tuple(map(NoteKey.parse, keys)) for keys in (told.witnesses, told.former))
     except NoteError as error:
         raise ConfigurationError(f"`checkpoints`: {error.detail}") from None
-    tell = None if told.copy_to is None else _copier(told.copy_to)
-    return Notary(origin, signer, witnesses, tell, former)
+    copy = None if told.copy_to is None else CopyFile(told.copy_to)
+    return Notary(origin, signer, witnesses, copy, former)
 
 
 def require_continued(authority: Authority, settings: ServeSettings) -> None:
-    """Return where the ledger continues the checkpoint that was kept elsewhere, or somebody accepted that it does not.
+    """Return where the ledger continues its last checkpoint and the copy, or somebody accepted that it does not.
 
     Raises:
-        ConfigurationError: it does not, as after a restored backup; the copy cannot be read; or another key signed
-            before, and is not named.
+        ConfigurationError: it does not, as after a restored backup; the copy is gone or cannot be read; or another key
+            signed before, and is not named.
     """
-    told, key = settings.checkpoints, authority.audit.key
     try:
-        authority.audit.require_key()
-    except StoreError as error:
-        raise ConfigurationError(f"`checkpoints`: {error.detail}") from None
-    if told.copy_to is None or told.accept_ledger or key is None or not told.copy_to.exists():
-        return
-    try:
-        authority.audit.require_kept(Note.parse(told.copy_to.read_bytes()))
-    except OSError as error:
-        raise ConfigurationError(f"`{told.copy_to}`: {error.strerror}") from None
+        authority.audit.start(settings.checkpoints.accept_ledger)
     except (NoteError, StoreError) as error:
-        raise ConfigurationError(f"`{told.copy_to}`: {error.detail}; `accept_ledger` goes on nevertheless") from None
+        raise ConfigurationError(f"`checkpoints`: {error.detail}") from None
 
 
 def _signer(settings: ServeSettings) -> Signer:
@@ -72,24 +64,68 @@ def _signer(settings: ServeSettings) -> Signer:
     return keyfile.load(path)
 
 
-def _copier(path: Path) -> Callable[[Note], None]:
-    """Return what replaces the copy, whole or not at all.
+class CopyFile:
+    """The last checkpoint in a file elsewhere (`chain.notary.Copy`); it is replaced whole or not at all.
 
-    A copy that cannot be written is a `StoreError`: the checkpoint stands, and whoever keeps the schedule hears of it.
+    A link in its place is refused: it would be replaced by a file, and the copy no longer lie where it points.
     """
 
-    def copy(note: Note) -> None:
+    def __init__(self, path: Path) -> None:
+        """Keep it in this file."""
+        self._path = path
+
+    @property
+    def name(self) -> str:
+        """Say where it is."""
+        return str(self._path)
+
+    def read(self) -> Note | None:
+        """Return what was written last; None where there is no such file.
+
+        Raises:
+            StoreError: there is no such directory, or something else than a checkpoint in a file.
+        """
+        try:
+            if not self._path.is_symlink():
+                return self._read()
+        except FileNotFoundError as error:
+            if self._path.parent.is_dir():
+                return None
+            raise self._fault(error.strerror) from None
+        except OSError as error:
+            raise self._fault(error.strerror) from None
+        except NoteError as error:
+            raise self._fault(error.detail) from None
+        raise self._fault("a symbolic link; name the file itself")
+
+    def _read(self) -> Note:
+        handle = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)  # a FIFO must not hang
+        with os.fdopen(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise NoteError("not a regular file")
+            note = Note.parse(file.read(MAX_NOTE + 1))
+        Checkpoint.claimed(note)
+        return note
+
+    def write(self, note: Note) -> None:
+        """Put another in its place.
+
+        Raises:
+            StoreError: it cannot be written; the checkpoint stands, and whoever keeps the schedule hears of it.
+        """
+        path = self._path
         try:
             handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
             try:
                 with os.fdopen(handle, "wb") as file:
                     file.write(bytes(note))
                     file.flush()
-                    os.fsync(file.fileno())
+                    os.fsync(handle)
                 Path(name).replace(path)
             finally:
                 Path(name).unlink(missing_ok=True)
         except OSError as error:
-            raise StoreError(f"the copy of the checkpoint `{path}`: {error.strerror}") from None
+            raise self._fault(error.strerror) from None
 
-    return copy
+    def _fault(self, why: str | None) -> StoreError:
+        return StoreError(f"the copy of the last checkpoint `{self._path}`: {why}")

@@ -42,7 +42,8 @@ def watch(
 
     Kinds: issued, delegated, admitted, refused, revoked, decided, enrolled, approval_requested, approval_resolved,
     approval_consumed, policy_activated, suspended, lifted (what `chain resume` does), signalled, key_changed (of the
-    issuer's own keys), and resumed (an operator accepted a clock that was behind the ledger).
+    issuer's own keys), resumed (an operator accepted a clock that was behind the ledger), and ledger_accepted (an
+    operator went on with a ledger that does not continue a checkpoint).
     """
     named = [kind.strip() for kind in kinds.split(",") if kind.strip()]
     if chain_file is not None and (named or after is not None):

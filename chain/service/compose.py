@@ -18,7 +18,6 @@ from pydantic import ValidationError
 
 from chain import jcs
 from chain.anchor import Ceiling, TrustAnchor
-from chain.auditing import Notary
 from chain.authority import Authority
 from chain.caller import Caller, Role
 from chain.catalog import Catalogue
@@ -30,6 +29,7 @@ from chain.errors import ConfigurationError
 from chain.key import KeyRefusedError, PublicKey, Signer
 from chain.keyring import KeyRing
 from chain.ledger import Store
+from chain.notary import Notary
 from chain.pace import Breaker
 from chain.principal import Principal, covers
 from chain.reason import Reason

@@ -198,8 +198,9 @@ class CheckpointSettings(Strict):
     copy_to: Path | None = Field(
         None, description="file elsewhere that holds the last checkpoint: a ledger that does not continue it is refused"
     )
-    accept_ledger: bool = Field(
-        default=False, description="go on with a ledger that does not continue `copy_to`, once somebody has looked"
+    accept_ledger: tuple[Text, ...] = Field(
+        (),
+        description="checkpoints that the ledger need not continue, as the refusal to start names them; it is recorded",
     )
     witnesses: tuple[Text, ...] = Field((), description="verifier keys of witnesses whose cosignatures are taken")
     former: tuple[Text, ...] = Field((), description="verifier keys that signed for this ledger before `key_file`")

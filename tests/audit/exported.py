@@ -8,6 +8,7 @@ import json
 
 from chain import ledger, merkle
 from chain.checkpoint import Checkpoint
+from chain.errors import StoreError
 from chain.export import write
 from chain.key import KeySigner
 from chain.note import Kind, Note, NoteKey
@@ -45,6 +46,23 @@ def checkpoint(data: list[bytes], signer: KeySigner = LOG, origin: str = KEY.nam
 
 def lines(data: list[bytes], sizes: tuple[int, ...]) -> list[bytes]:
     return list(write(KEY.name, data, len(data), [checkpoint(data[:size]) for size in sizes]))
+
+
+class Held:
+    """A copy of the last checkpoint (`chain.notary.Copy`) that can be full."""
+
+    name = "elsewhere"
+
+    def __init__(self, note: Note | None = None, *, full: bool = False) -> None:
+        self.note, self.full = note, full
+
+    def read(self) -> Note | None:
+        return self.note
+
+    def write(self, note: Note) -> None:
+        if self.full:
+            raise StoreError("the disk is full")
+        self.note = note
 
 
 def second_opinion(file: bytes) -> bool:

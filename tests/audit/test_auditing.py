@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 
@@ -14,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from chain import intact, merkle
-from chain.auditing import Auditing, Notary
+from chain.auditing import Auditing
 from chain.caller import Caller, Role, embedded
 from chain.checkpoint import Checkpoint, InclusionProof
 from chain.cli import main
@@ -23,12 +24,13 @@ from chain.errors import ForbiddenError, InvalidRequestError, NotFoundError, Sto
 from chain.key import KeySigner
 from chain.ledger import Store
 from chain.log import Log
+from chain.notary import Notary
 from chain.note import MAX_SIGNATURES, Kind, Note, NoteError, NoteKey
 from chain.service.compose import compose
 from chain.service.server import ChainServer
 from chain.store.memory import MemoryStore
 from chain.store.sqlite import SqliteStore
-from tests.audit.exported import LOG, WITNESS, second_opinion
+from tests.audit.exported import LOG, WITNESS, Held, second_opinion
 from tests.client.running import secret, serving, settings
 from tests.support import CAROL, ROOT_KEY, World, honest
 
@@ -262,15 +264,16 @@ def test_another_key_continues_what_a_former_one_signed_where_that_is_named(worl
     old = auditing(world).checkpoint(OWNER)
     key = KeySigner.from_seed(b"n" * 32)
     unnamed = auditing(world, Notary(ORIGIN, key))
-    for refuses in (unnamed.require_key, lambda: unnamed.checkpoint(OWNER), lambda: unnamed.require_kept(old)):
+    copied = auditing(world, Notary(ORIGIN, key, copy=Held(old)))
+    for refuses in (unnamed.start, lambda: unnamed.checkpoint(OWNER), copied.start):
         with pytest.raises(StoreError, match=r"checkpoints\.former"):
             refuses()
     grow(world)
-    auditing(world, None).require_key()  # who signs nothing continues nothing
+    auditing(world, None).start()  # who signs nothing continues nothing
     turned = Notary(ORIGIN, key, former=(NOTARY.key,))
     audit = auditing(world, turned)
-    audit.require_key()
-    audit.require_kept(old)
+    audit.start()
+    auditing(world, replace(turned, copy=Held(old))).start()
     file = list(audit.export(OWNER))
     assert intact.verify(file, turned.key, (), [old], (NOTARY.key,)).intact
     assert not intact.verify(file, turned.key, (), [old]).intact, "nobody vouched for the key of that one"
@@ -278,25 +281,20 @@ def test_another_key_continues_what_a_former_one_signed_where_that_is_named(worl
     assert audit.checkpoints(OWNER, world.store.head) == []
     fork = Note(Checkpoint(ORIGIN, 3, bytes(32)).text).sign(ORIGIN, LOG)
     with pytest.raises(StoreError, match="not those"):
-        audit.require_kept(fork)
+        auditing(world, replace(turned, copy=Held(fork))).start()
 
 
 def test_a_copy_that_could_not_be_written_is_written_at_the_next_occasion(world: World) -> None:
-    told, full = list[Note](), [True]
-
-    def tell(note: Note) -> None:
-        if full[0]:
-            raise StoreError("the disk is full")
-        told.append(note)
-
-    audit = auditing(world, Notary(ORIGIN, LOG, (), tell=tell))
+    copy = Held(full=True)
+    audit = auditing(world, Notary(ORIGIN, LOG, copy=copy))
     with pytest.raises(StoreError, match="full"):
         audit.sign()
     assert audit.due, "though no record came since"
-    full[0] = False
-    assert told == [] != [audit.sign()] == told
+    copy.full = False
+    assert copy.read() is None
+    assert audit.sign() == copy.read()
     assert not audit.due
-    assert auditing(world).checkpoint(OWNER) == told[0], "it stood meanwhile"
+    assert auditing(world).checkpoint(OWNER) == copy.read(), "it stood meanwhile"
 
 
 def test_many_at_once_sign_one_log(world: World) -> None:
@@ -407,24 +405,3 @@ def test_a_user_proves_one_record_and_keeps_a_checkpoint(kept: Path, tmp_path: P
     assert chain("prove", paid["decision"], "--out", str(proof), *at)[0] == 0
     assert json.loads(chain("proven", str(proof), "--key", key, "--json")[1])["revision"] == paid["record"]
     assert chain("cosign", str(note), *at)[0] == 2
-
-
-def test_a_server_refuses_a_ledger_that_does_not_continue_the_copy(kept: Path, tmp_path: Path) -> None:
-    copy, configuration = tmp_path / "last", (kept / "chain.toml").read_text()
-    folder = tmp_path / "again"
-    folder.mkdir()
-    for name in ("keys", "catalogue.json", "secrets"):
-        (folder / name).symlink_to(kept / name)
-    text = configuration.replace(str(kept / "ledger"), str(folder / "ledger"))
-    (folder / "chain.toml").write_text(f'{text}\n[checkpoints]\ncopy_to = "{copy}"\n')
-    assert chain("checkpoint", "--ledger", str(folder))[0] == 0
-    assert Note.parse(copy.read_bytes()).text.startswith("chain.example\n")
-    assert chain("who", "--ledger", str(folder))[0] == 0
-    for file in (folder / "ledger").iterdir():
-        if file.name != "checkpoint.key":
-            file.unlink()
-    code, _, err = chain("who", "--ledger", str(folder))
-    assert (code, "accept_ledger" in err) == (2, True)
-    accepted = (folder / "chain.toml").read_text() + "accept_ledger = true\n"
-    (folder / "chain.toml").write_text(accepted)
-    assert chain("who", "--ledger", str(folder))[0] == 0

@@ -14,11 +14,11 @@ from click.testing import CliRunner, Result
 
 from benchmarks.browser import Page, browser, program
 from chain import merkle
-from chain.auditing import Notary
 from chain.checkpoint import Checkpoint
 from chain.cli import main
 from chain.client import Client
 from chain.mint import grant
+from chain.notary import Notary
 from chain.note import Note, NoteKey
 from chain.order import Issue
 from chain.service.compose import compose

@@ -18,12 +18,12 @@ from typing import Any, TypeVar
 import httpx
 
 from chain import mint
-from chain.auditing import Notary
 from chain.authority import Authority
 from chain.caller import Caller, Role, embedded
 from chain.cli.http import beside
 from chain.key import KeySigner
 from chain.keyring import KeyRing
+from chain.notary import Notary
 from chain.order import Issue
 from chain.service.callers import Workloads
 from chain.service.compose import compose

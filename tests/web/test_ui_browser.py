@@ -9,10 +9,11 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.browser import Browser, Page, browser, program
-from chain.auditing import Notary, Proven
+from chain.auditing import Proven
 from chain.caller import Caller
 from chain.client import Client
 from chain.key import KeySigner
+from chain.notary import Notary
 from chain.request import Request
 
 from .conftest import Host
