@@ -106,8 +106,7 @@ class Continuing:
         Raises:
             StoreError: it does not, nor did anybody accept that; or the copy cannot be read.
         """
-        note = None if notary.copy is None else notary.copy.read()
-        found = None if note is None else self._fork(notary, note)
+        found = self._fork(notary)
         if found is not None and found.name not in self._accepted:
             raise StoreError(found.why)
 
@@ -143,17 +142,8 @@ class Continuing:
         if note is not None and (one := self._unsigned(notary, note)) is not None:
             self.require(Checkpoint.claimed(note))
             found[one.name] = one
-        if notary.copy is not None:
-            copied = notary.copy.read()
-            if copied is not None:
-                other = self._fork(notary, copied)
-            elif self._desk.store.stands(COPIED, notary.copy.name) is not None:
-                why = f"`{notary.copy.name}` is not there, and held the last checkpoint"
-                other = Break(MISSING, why)
-            else:
-                other = None
-            if other is not None:
-                found.setdefault(other.name, other)
+        if (other := self._gone(notary) or self._fork(notary)) is not None:
+            found.setdefault(other.name, other)
         return list(found.values())
 
     def _unsigned(self, notary: Notary, note: Note) -> Break | None:
@@ -164,12 +154,22 @@ class Continuing:
             return _broken(note, error.detail)
         return None
 
-    def _fork(self, notary: Notary, note: Note) -> Break | None:
-        """Return what is broken where the ledger does not continue a checkpoint that was kept elsewhere."""
+    def _gone(self, notary: Notary) -> Break | None:
+        """Return what is broken where there was a copy, and is none."""
+        copy = notary.copy
+        if copy is None or self._desk.store.stands(COPIED, copy.name) is None or copy.read() is not None:
+            return None
+        return Break(MISSING, f"`{copy.name}` is not there, and held the last checkpoint")
+
+    def _fork(self, notary: Notary) -> Break | None:
+        """Return what is broken where the ledger does not continue the copy."""
+        note = None if notary.copy is None else notary.copy.read()
+        if notary.copy is None or note is None:
+            return None
         try:
             self.require(notary.read(note))
         except (NoteError, StoreError) as error:
-            return _broken(note, error.detail)
+            return _broken(note, f"`{notary.copy.name}`: {error.detail}")
         return None
 
     def _record(self, broken: Break) -> None:

@@ -12,7 +12,7 @@ from chain import bundles
 from chain.authority import Authority
 from chain.catalog import Catalogue
 from chain.certifying import Certifier
-from chain.cli.notary import notary, require_continued
+from chain.cli.notary import notary
 from chain.custody import Custodian
 from chain.errors import ChainError, ConfigurationError
 from chain.identity import custody, keyring, passphrase, sealed, vault
@@ -56,7 +56,6 @@ def authority(settings: ServeSettings) -> Authority:
             policy=policy,
             steady=time.monotonic,
         )
-        require_continued(made, settings)
     except ChainError:
         for close in opened:
             close()

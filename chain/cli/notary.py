@@ -7,7 +7,6 @@ import stat
 import tempfile
 from pathlib import Path
 
-from chain.authority import Authority
 from chain.checkpoint import Checkpoint
 from chain.errors import ConfigurationError, StoreError
 from chain.identity import keyfile, passphrase, sealed
@@ -37,19 +36,6 @@ def notary(settings: ServeSettings) -> Notary:
         raise ConfigurationError(f"`checkpoints`: {error.detail}") from None
     copy = None if told.copy_to is None else CopyFile(told.copy_to)
     return Notary(origin, signer, witnesses, copy, former)
-
-
-def require_continued(authority: Authority, settings: ServeSettings) -> None:
-    """Return where the ledger continues its last checkpoint and the copy, or somebody accepted that it does not.
-
-    Raises:
-        ConfigurationError: it does not, as after a restored backup; the copy is gone or cannot be read; or another key
-            signed before, and is not named.
-    """
-    try:
-        authority.audit.start(settings.checkpoints.accept_ledger)
-    except (NoteError, StoreError) as error:
-        raise ConfigurationError(f"`checkpoints`: {error.detail}") from None
 
 
 def _signer(settings: ServeSettings) -> Signer:

@@ -25,11 +25,12 @@ from chain.certifying import Certifier
 from chain.containment import Profile
 from chain.custody import Custodian, Custody
 from chain.desk import Clock, Entropy
-from chain.errors import ConfigurationError
+from chain.errors import ConfigurationError, StoreError
 from chain.key import KeyRefusedError, PublicKey, Signer
 from chain.keyring import KeyRing
 from chain.ledger import Store
 from chain.notary import Notary
+from chain.note import NoteError
 from chain.pace import Breaker
 from chain.principal import Principal, covers
 from chain.reason import Reason
@@ -122,10 +123,24 @@ def compose(  # noqa: PLR0913 - everything from outside comes in here, by name
         custodian=custodian,
         notary=notary,
     )
+    _require_continued(authority, settings)  # before anything is written: a ledger that is refused stays as it was
     if policy is not None and authority.policies.activated(_CONFIGURATION) is None:
         authority.policies.activate(_CONFIGURATION, policy)
     _enrol(authority, settings, store)
     return authority
+
+
+def _require_continued(authority: Authority, settings: ServeSettings) -> None:
+    """Return where the ledger continues its last checkpoint and the copy, or somebody accepted that it does not.
+
+    Raises:
+        ConfigurationError: it does not, as after a restored backup; the copy is gone or cannot be read; or another key
+            signed before, and is not named.
+    """
+    try:
+        authority.audit.start(settings.checkpoints.accept_ledger)
+    except (NoteError, StoreError) as error:
+        raise ConfigurationError(f"`checkpoints`: {error.detail}") from None
 
 
 def _enrol(authority: Authority, settings: ServeSettings, store: Store) -> None:

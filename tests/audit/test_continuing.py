@@ -104,7 +104,7 @@ def test_nothing_is_signed_beside_a_copy_that_somebody_else_went_on_with(world: 
     grow(world)
     for other in (forked(3), forked(world.store.head + 7), forked(world.store.head, OTHER)):
         copy.note = other
-        with pytest.raises(StoreError):
+        with pytest.raises(StoreError, match="`elsewhere`: "):
             audit.sign()
         assert copy.read() == other
         assert audit.checkpoints(OWNER) == [own]
@@ -215,7 +215,11 @@ def test_a_server_refuses_a_ledger_that_does_not_continue_the_copy(run: Run, cop
     for file in (copied / "ledger").iterdir():
         if file.name != "checkpoint.key":
             file.unlink()
-    ended = run("audit", "who", *at)
+    for _ in range(2):
+        ended = run("audit", "who", *at)
+    store = SqliteStore(copied / "ledger")
+    assert store.head == 0, "a ledger that is refused stays as it was"
+    store.close()
     named = f'accept_ledger = ["{name(Note.parse(copy.read_bytes()))}"]'
     assert (ended.exit_code, named in ended.stderr) == (2, True)
     with (copied / "chain.toml").open("a") as file:
@@ -224,7 +228,7 @@ def test_a_server_refuses_a_ledger_that_does_not_continue_the_copy(run: Run, cop
     key = json.loads(run("audit", "checkpoint", *at, "--json").stdout)["key"]
     ended = run("audit", "intact", "--key", key, *at)
     assert ended.exit_code == 0
-    assert "somebody went on beside an earlier checkpoint: the ledger ends at record" in ended.stdout
+    assert f"record 1: somebody went on beside an earlier checkpoint: `{copy}`: the ledger ends at" in ended.stdout
     told = json.loads(run("audit", "intact", "--key", key, *at, "--json").stdout)
     assert [one["checkpoint"] in named for one in told["accepted"]] == [True]
 
