@@ -12,6 +12,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from chain.client import AsyncClient
 from chain.errors import ChainError
 from chain.mint import grant
@@ -22,7 +24,6 @@ from tests.approvals.served import paying
 from tests.client.running import secret
 from tests.support import ALICE, HOME, TOOLS
 
-ROUNDS = 4
 SEED = 20261126
 
 
@@ -82,11 +83,26 @@ async def verify(agent: AsyncClient, tokens: list[str], known: Known) -> None:
     assert max(known.paid.values(), default=0) <= 1
 
 
-async def test_no_approval_is_used_twice(tmp_path_factory: object, tmp_path: Path) -> None:
-    directory = tmp_path_factory.mktemp("s")  # type: ignore[attr-defined] # short, for the sockets
-    ledger, known, chance = tmp_path / "ledger", Known(), random.Random(SEED)
+@pytest.fixture
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("s")  # short, for the sockets
+
+
+async def test_no_approval_is_used_twice(directory: Path, tmp_path: Path) -> None:
+    await run(directory, tmp_path / "ledger", 3)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("'slow' not in config.option.markexpr", reason="the long run: -m slow")
+@pytest.mark.timeout(600)
+async def test_no_approval_is_used_twice_for_long(directory: Path, tmp_path: Path) -> None:
+    await run(directory, tmp_path / "ledger", 20)
+
+
+async def run(directory: Path, ledger: Path, rounds: int) -> None:
+    known, chance = Known(), random.Random(SEED)
     tokens: list[str] = []
-    for number in range(ROUNDS + 1):
+    for number in range(rounds + 1):
         process, address = await started(directory, ledger)
         async with (
             AsyncClient(address, secret("agent"), timeout=20) as agent,
@@ -99,7 +115,7 @@ async def test_no_approval_is_used_twice(tmp_path_factory: object, tmp_path: Pat
             fresh = known.approved - known.tried
             await verify(agent, tokens, known)
             assert all(known.paid[amount] == 1 for amount in fresh), "an acknowledged approval was lost"
-            if number == ROUNDS:
+            if number == rounds:
                 break
             workers = [asyncio.create_task(work(agent, desk, tokens, known)) for _ in range(4)]
             await asyncio.sleep(chance.uniform(0.3, 0.8))
@@ -108,7 +124,7 @@ async def test_no_approval_is_used_twice(tmp_path_factory: object, tmp_path: Pat
             await asyncio.gather(*workers)
     process.send_signal(signal.SIGTERM)
     assert await asyncio.wait_for(process.wait(), 20) == 0
-    assert len(known.approved) > ROUNDS
+    assert len(known.approved) > rounds
     store = SqliteStore(ledger)
     consumed: Counter[str] = Counter()
     allowed: Counter[str] = Counter()
