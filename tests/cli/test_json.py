@@ -89,7 +89,7 @@ class Row(NamedTuple):
     holds: dict[str, Any]
 
 
-NOBODY = ("--server", "127.0.0.1:1", "--timeout", "0.3")
+NOBODY = ("--server", "127.0.0.1:1", "--timeout", "0.1")
 BUNDLE = Path(bundles.__file__).parent / "default"
 TABLE = [
     Row("keygen", lambda p: ["keygen", p.folder / "new.key"], 0, {}),
