@@ -33,6 +33,7 @@ class Which:
         arguments: canonical bytes of the arguments (`chain.jcs`): the ledger holds their digest, so whoever has them
             can prove that they were these.
         since: seconds; nothing before.
+        trace: id of the trace that the call was a part of.
     """
 
     decision: str | None = None
@@ -44,6 +45,7 @@ class Which:
     effect: str | None = None
     arguments: str | None = None
     since: float | None = None
+    trace: str | None = None
 
     def calls(self, history: History) -> Iterator[Entry]:
         """Yield the decisions that it names, in order."""
@@ -53,6 +55,8 @@ class Which:
         for entry in history.decided:
             body = entry.body
             if self.since is not None and entry.seconds < self.since:
+                continue
+            if self.trace is not None and body.get("trace", "")[3:35] != self.trace:
                 continue
             if all(body.get(name) == value for name, value in asked.items()) and self._made(history, body):
                 yield entry
@@ -284,7 +288,7 @@ def attempts(history: History, which: Which) -> list[Row]:
             first = next(iter(entry.body.get("findings", ())), ["", None, ""])
             rows.append(_attempt(history, entry, entry.body["tool"], str(first[2])))
     wanted = (which.decision, which.tool, which.task, which.target, which.sub, which.effect, which.arguments)
-    if all(one is None for one in wanted):
+    if all(one is None for one in (*wanted, which.trace)):
         for entry in history.refused:
             body = entry.body
             before = which.since is not None and entry.seconds < which.since

@@ -34,5 +34,7 @@ def event(entry: Entry, source: str) -> dict[str, Any]:
         "sequence": f"{entry.revision:020d}",  # of the extension `sequence`, whose order is that of text
         "data": outward.body(entry),
     }
+    if "trace" in entry.body:
+        made["traceparent"] = entry.body["trace"]  # of the extension `distributed tracing`
     about = outward.subject(entry)
     return made | ({"subject": about} if about else {})

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from chain import outward
+from chain import outward, tracecontext
 from chain.given import Entry
 from chain.reason import Reason
 
@@ -88,6 +88,8 @@ def event(entry: Entry, source: str, version: str) -> dict[str, Any]:
         "src_endpoint": {"uid": str(told.get("holder") or source), "svc_name": str(told.get("caller") or source)},
         "unmapped": {"record": outward.body(entry)},
     }
+    if (trace := tracecontext.parse(str(told.get("trace", "")))) is not None:
+        made["metadata"]["correlation_uid"] = trace.id
     if outward.subject(entry):
         made["api"]["request"] = {"uid": outward.subject(entry)}
     if entry.kind == "decided":

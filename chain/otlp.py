@@ -1,8 +1,9 @@
 """Decided calls as OpenTelemetry spans, in the JSON form of OTLP 1.x: one span for each hop, and one for the call.
 
 The law of this file: ids follow from the decision, so that who exports twice exports the same spans. A span of a hop
-lies beneath that of the hop above it, and the call beneath the leaf; all stand at the instant of the decision, since
-the ledger does not say how long it took. What failed bears its reason, at its hop.
+lies beneath that of the hop above it, and the call beneath the leaf; where the call named a trace, they are part of
+it, beneath the span that called. All stand at the instant of the decision, since the ledger does not say how long it
+took. What failed bears its reason, at its hop.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from chain import outward
+from chain import outward, tracecontext
 from chain.given import Entry
 from chain.history import GIVEN
 
@@ -87,9 +88,10 @@ class Tracer:
 
     def _spans(self, entry: Entry) -> Sequence[dict[str, Any]]:
         told = entry.body
-        trace = sha256(f"chain:{told['id']}".encode()).hexdigest()[:32]
+        caller = tracecontext.parse(str(told.get("trace", "")))
+        trace = sha256(f"chain:{told['id']}".encode()).hexdigest()[:32] if caller is None else caller.id
         failed = told["reason"] if told["effect"] != "ALLOW" else ""
-        spans, above = [], ""
+        spans, above = [], "" if caller is None else caller.span
         for one in self._path(str(told.get("leaf", ""))):
             known = {"id": one.id, "holder": one.holder, "hop": one.hop, "expires": one.exp, "issuer": one.issuer}
             at_fault = failed if told.get("hop") == one.hop else ""

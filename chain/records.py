@@ -271,6 +271,7 @@ def decided(
     stated = {
         "classification": request.classification,
         "audience": request.audience,
+        "trace": request.trace,
         **request.stated,
     }
     body |= {name: value for name, value in stated.items() if value}

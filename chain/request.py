@@ -9,9 +9,9 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from chain import jcs
+from chain import jcs, tracecontext
 
 MAX_ARGUMENT_BYTES = 128 * 1024
 """Canonical bytes of all arguments: what a proof could carry, and what every hop is asked about."""
@@ -43,6 +43,7 @@ class Request(BaseModel):
         holder: thumbprint of the key that the channel itself proved the caller to hold.
         spiffe: SPIFFE id of the holder, as the channel itself proved it, or as an enforcement point vouches for it.
         certificate: base64url SHA-256 of the certificate that the channel itself proved (RFC 8705 s3.1).
+        trace: W3C `traceparent` of whatever the call is a part of; it stands in the record, and decides nothing.
         request_id: single-use id; a write or act over a proven channel needs one.
     """
 
@@ -61,7 +62,15 @@ class Request(BaseModel):
     holder: str | None = None
     spiffe: str | None = None
     certificate: str | None = None
+    trace: str | None = None
     request_id: Annotated[str, StringConstraints(min_length=16, max_length=128)] | None = None
+
+    @field_validator("trace")
+    @classmethod
+    def _traced(cls, trace: str | None) -> str | None:
+        if trace is not None and tracecontext.parse(trace) is None:
+            raise ValueError("no traceparent of version 00")
+        return trace
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:

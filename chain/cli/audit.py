@@ -56,6 +56,7 @@ which = bundled(
         "--arguments", callback=_arguments, metavar="JSON", help="Only with just these arguments: their digest is kept."
     ),
     click.option("--since", callback=instant, metavar="TIME", help="Only from then on."),
+    click.option("--trace", metavar="ID", help="Only of this trace (W3C Trace Context, 32 hexadecimal digits)."),
 )
 
 

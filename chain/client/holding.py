@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Generic, NamedTuple, Self, TypeVar
 
-from chain import mint, proof
+from chain import mint, proof, tracecontext
 from chain.base64url import b64decode, b64encode
 from chain.delegation import Delegation
 from chain.desk import Clock, Entropy, Presented
@@ -62,6 +62,10 @@ class Ordered(NamedTuple, Generic[S]):
     key: str
 
 
+def _untraced() -> None:
+    """Return no trace."""
+
+
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Holding:
     """A key, a chain and what is stated with them. Immutable; never shown to a model or in a log.
@@ -71,6 +75,7 @@ class Holding:
         tokens: the chain, root first.
         audience: the enforcement point that proofs for tools are made for, as the authority registered it.
         purpose, intent, labels: what the agent states of every call; see `chain.request.Request`.
+        trace: returns the W3C `traceparent` of what goes on, or None; it is asked for each call.
         channel: whether the transport itself proves the holder (a socket of its own); then no proof is made.
         by_digest: present the chain by its leaf's digest; the authority has to have admitted it before.
         authority: the authority's own audience; None asks the door.
@@ -83,6 +88,7 @@ class Holding:
     purpose: str | None = None
     intent: str | None = None
     labels: tuple[str, ...] = ()
+    trace: Callable[[], str | None] = _untraced
     channel: bool = False
     by_digest: bool = False
     authority: str | None = None
@@ -134,11 +140,17 @@ class Holding:
             intent=self.intent,
             labels=self.labels,
             audience=self.audience,
+            trace=self._traced(),
         )
         if self.channel:
             return request.model_copy(update={"holder": self.leaf.holder, "request_id": self._fresh()})
         made = self._proof(tool, request.arguments, self.audience, request.stated)
         return request.model_copy(update={"proof": made})
+
+    def _traced(self) -> str | None:
+        """Return the trace, where there is one: a tracer that fails to name it keeps no call from being made."""
+        trace = self.trace()
+        return trace if trace and tracecontext.parse(trace) else None
 
     def handing(
         self, holder: PublicKey, grant: Grant, authority: str, lifetime: int = LIFETIME, max_depth: int | None = None

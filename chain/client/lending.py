@@ -46,7 +46,7 @@ FIELDS: Mapping[str, frozenset[str]] = {
     for name, fields in {
         "chain.v1.Chain": "tokens digest",
         "chain.v1.Intent": "digest alg salt",
-        "chain.v1.CheckRequest": "chain tool arguments_json purpose intent labels proof request_id "
+        "chain.v1.CheckRequest": "chain tool arguments_json purpose intent labels proof request_id traceparent "
         "at_least_as_fresh fully_consistent",
         "chain.v1.BatchCheckRequest": "items semantic chain",
         "chain.v1.CheckStreamRequest": "correlation_id check",

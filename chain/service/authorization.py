@@ -53,7 +53,7 @@ class Authorization:
         }
 
     async def _check(self, message: pb.CheckRequest, call: Call) -> pb.CheckResponse:
-        asking = check_from(message, call.caller)
+        asking = check_from(message, call.caller, trace=call.trace)
         future = self._authority.begin_check(call.caller, [(asking.presented, asking.request)], asking.at_least)
         (decision,) = await settled(future)
         call.note(decision)

@@ -65,7 +65,7 @@ class Batch:
         """Decide the items in order, until the semantic says enough."""
         for item in self._message.items:
             try:
-                asking = check_from(item, self._call.caller, self._shared)
+                asking = check_from(item, self._call.caller, self._shared, trace=self._call.trace)
             except ChainError as error:
                 if await self._decide() or self._refuse(error):
                     return self._reply

@@ -39,6 +39,9 @@ from chain.service.waiting import Waiting
 from chain.wire.graph import METHODS as GRAPH
 from chain.wire.status import DETAILS, code_of, details_of
 
+TRACEPARENT = "traceparent"
+"""Metadata by which instrumented clients name the trace of a call (W3C Trace Context)."""
+
 REQUEST_ID = "x-request-id"
 """Metadata that names a call to client and operator; echoed, or made where there is none."""
 
@@ -74,9 +77,10 @@ class Call:
         context: gRPC's, for streams and deadlines.
         decisions: ids made on the way, the first `MAX_DECISIONS`.
         decided: how many.
+        trace: what its metadata say of the trace that it belongs to: any text, and used only if it is one.
     """
 
-    __slots__ = ("_decode", "_identity", "_patience", "_waiting", "caller", "context", "decided", "decisions")
+    __slots__ = ("_decode", "_identity", "_patience", "_waiting", "caller", "context", "decided", "decisions", "trace")
 
     def __init__(self, identity: Identity, context: Context, decode: Decode, waiting: Waiting, patience: float) -> None:
         self._identity = identity
@@ -87,6 +91,7 @@ class Call:
         self._patience = patience
         self.decisions: list[str] = []
         self.decided = 0
+        self.trace = ""
 
     async def read(self) -> Any:  # noqa: ANN401  # of the method's own type
         """Return the next message, or None where there is no more.
@@ -261,6 +266,7 @@ class Gate:
                 await settle(error, bounds.unsettled)
                 identity = self._authenticate(metadata, context)
             call = Call(identity, context, decode, bounds.waiting, patience)
+            call.trace = str(metadata.get(TRACEPARENT, ""))
             if LENT in metadata:
                 call.caller = call.caller.lending()
             if not any_role:

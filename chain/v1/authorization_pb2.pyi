@@ -71,6 +71,7 @@ class CheckRequest(_message.Message):
     CHANNEL_FIELD_NUMBER: _builtins.int
     VOUCHED_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
     AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
     FULLY_CONSISTENT_FIELD_NUMBER: _builtins.int
     tool: _builtins.str
@@ -94,6 +95,10 @@ class CheckRequest(_message.Message):
     request_id: _builtins.str
     """Unique per call and used once, at most 128 bytes. Required for a write or act whose holder the channel proves, where no
     proof brings a nonce of its own.
+    """
+    traceparent: _builtins.str
+    """The trace that the call belongs to (W3C Trace Context, `traceparent`, version 00): stands in the record, and decides
+    nothing. Empty: that of the call's metadata `traceparent`, where it has one; a stream has none for its questions.
     """
     at_least_as_fresh: _builtins.int
     """At least this revision has been applied, for example that of a revocation the caller has seen. A revision that does
@@ -127,12 +132,13 @@ class CheckRequest(_message.Message):
         channel: _builtins.bool = ...,
         vouched: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        traceparent: _builtins.str = ...,
         at_least_as_fresh: _builtins.int = ...,
         fully_consistent: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "chain", b"chain", "channel", b"channel", "consistency", b"consistency", "fully_consistent", b"fully_consistent", "holder", b"holder", "intent", b"intent", "proof", b"proof", "vouched", b"vouched"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments_json", b"arguments_json", "at_least_as_fresh", b"at_least_as_fresh", "chain", b"chain", "channel", b"channel", "classification", b"classification", "consistency", b"consistency", "fully_consistent", b"fully_consistent", "holder", b"holder", "intent", b"intent", "labels", b"labels", "proof", b"proof", "purpose", b"purpose", "request_id", b"request_id", "tool", b"tool", "vouched", b"vouched"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments_json", b"arguments_json", "at_least_as_fresh", b"at_least_as_fresh", "chain", b"chain", "channel", b"channel", "classification", b"classification", "consistency", b"consistency", "fully_consistent", b"fully_consistent", "holder", b"holder", "intent", b"intent", "labels", b"labels", "proof", b"proof", "purpose", b"purpose", "request_id", b"request_id", "tool", b"tool", "traceparent", b"traceparent", "vouched", b"vouched"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_consistency: _TypeAlias = _typing.Literal["at_least_as_fresh", "fully_consistent"]  # noqa: Y015
     _WhichOneofArgType_consistency: _TypeAlias = _typing.Literal["consistency", b"consistency"]  # noqa: Y015

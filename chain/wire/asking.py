@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from chain import jcs
+from chain import jcs, tracecontext
 from chain.caller import Caller, Role
 from chain.claims import Intent
 from chain.desk import Presented
@@ -92,6 +92,7 @@ def check_to(
         classification=request.classification or "",
         labels=request.labels,
         request_id=request.request_id or "",
+        traceparent=request.trace or "",
     )
     if request.proof is not None:
         message.proof = request.proof.encode()
@@ -107,7 +108,12 @@ def check_to(
 
 
 def check_from(
-    message: authorization_pb2.CheckRequest, caller: Caller, shared: Presented | None = None, *, supposed: bool = False
+    message: authorization_pb2.CheckRequest,
+    caller: Caller,
+    shared: Presented | None = None,
+    *,
+    supposed: bool = False,
+    trace: str | None = None,
 ) -> Asking:
     """Return the question that a message asks.
 
@@ -116,6 +122,7 @@ def check_from(
         caller: who asks, by its credential.
         shared: the chain of an item that states none.
         supposed: whether the answer permits nothing, so that anybody may state a classification.
+        trace: what the call's metadata say of it, where the message does not; what is no `traceparent` is left out.
 
     Raises:
         InvalidRequestError: not well formed, or the caller states what only an enforcement point may.
@@ -125,6 +132,8 @@ def check_from(
         raise InvalidRequestError("only an enforcement point may state a classification")
     facts: dict[str, Any] = {"tool": message.tool, "arguments": arguments_from(message.arguments_json)}
     facts |= {**_stated(message), **_shown(message, caller)}
+    if trace and "trace" not in facts and tracecontext.parse(trace) is not None:
+        facts["trace"] = trace
     if caller.audience is not None:
         facts["audience"] = caller.audience
     try:
@@ -196,6 +205,8 @@ def _stated(message: authorization_pb2.CheckRequest) -> Mapping[str, Any]:
         facts["classification"] = message.classification
     if message.request_id:
         facts["request_id"] = message.request_id
+    if message.traceparent:
+        facts["trace"] = message.traceparent
     return facts
 
 
