@@ -252,7 +252,7 @@ def could(
     """
     _require_known(history, agent)
     rows: list[Row] = []
-    for one in history.live(now) if live is None else live:
+    for one in history.live(now).values() if live is None else live:
         if not any(is_agent(history, name, agent) for name in one.names):
             continue
         grant = one.grant or Grant(tools={})

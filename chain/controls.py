@@ -183,7 +183,7 @@ def unreviewed(asked: Asked) -> Entry | None:
 def _unowned(history: History, now: float) -> Iterable[Finding]:
     """Yield the roots that stand without an owner, and once each the holders that nobody answers for."""
     held: dict[str, list[Given]] = {}
-    for one in history.live(now):
+    for one in history.live(now).values():
         if one.above is None and not one.facts.get("owner"):
             detail = f"nobody answers for root {one.id}, held by `{history.called(one.holder)}`"
             yield Finding("owner", one.entry.revision, one.entry.seconds, detail)

@@ -31,7 +31,7 @@ class Forest:
         """Look at a ledger as of an instant."""
         self.history = history
         self.now = now
-        self.live: dict[str, Given] = {one.id: one for one in history.live(now)}
+        self.live: dict[str, Given] = history.live(now)
         self._called: dict[str, str] = {}
 
     @cached_property

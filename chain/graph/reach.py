@@ -48,7 +48,7 @@ def ways(forest: Forest, tool: str, arguments: Arguments | None = None) -> Itera
     for one in forest.live.values():
         if one.above is not None and one.above.id not in able:
             continue
-        if not _permits(one, tool, arguments, classed) or _used_up(forest, one, arguments):
+        if not _permits(one, tool, arguments, classed) or ("budget" in one.limits and _used_up(forest, one, arguments)):
             continue
         if not reads and halted(one):
             continue
@@ -81,8 +81,6 @@ def _permits(one: Given, tool: str, arguments: Arguments | None, classed: str) -
 
 def _used_up(forest: Forest, one: Given, arguments: Arguments | None) -> bool:
     """Tell whether a hop's budget leaves no room for a call, or for just this one."""
-    if "budget" not in one.limits:
-        return False
     limits = limits_of(one)
     if limits is None or isinstance(limits.budget, UnsetType):
         return True

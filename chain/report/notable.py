@@ -33,7 +33,7 @@ def notable(history: History, now: float, used: Iterable[str] = ()) -> list[Row]
     """
     denied = (entry for entry in history.decided if entry.body["effect"] == "DENY")
     refusals = sorted([*denied, *history.refused], key=lambda entry: entry.revision)
-    live = list(history.live(now))
+    live = list(history.live(now).values())
     return [
         *_emergencies(history),
         *_suspended(history, now),
