@@ -11,6 +11,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from chain.auditor import Row
@@ -64,16 +65,10 @@ def least(forest: Forest, stopped: Work, keep: Iterable[Work] = (), arguments: A
         NotFoundError: nobody is called so; or work that is to be kept cannot be done now.
     """
     forest.require(stopped.agent)
-    able: dict[str, list[Given]] = {}
-    first = list(ways(forest, stopped.tool, arguments))
-    if arguments is None:
-        able[stopped.tool] = first
-    found = _mine(forest, stopped, first)
+    found = _mine(forest, stopped, arguments)
     barred: dict[str, Given] = {}
     for work in keep:
-        if work.tool not in able:
-            able[work.tool] = list(ways(forest, work.tool))
-        kept = _mine(forest, work, able[work.tool])
+        kept = _mine(forest, work)
         if not kept:
             raise NotFoundError(
                 f"`{work.agent[:256]}` cannot call `{work.tool[:256]}` now, so there is nothing to keep"
@@ -90,9 +85,17 @@ def least(forest: Forest, stopped: Work, keep: Iterable[Work] = (), arguments: A
     return Cut(tuple(found), tuple(map(lowest, groups.values())), blocked, words)
 
 
-def _mine(forest: Forest, work: Work, able: Iterable[Given]) -> list[Given]:
-    mine = {one.id for one in forest.of(work.agent)}
-    return [one for one in able if one.id in mine] if mine else []
+def _mine(forest: Forest, work: Work, arguments: Arguments | None = None) -> list[Given]:
+    """Return the delegations under which somebody can do some work, in the order of their records.
+
+    Only what it holds is asked about, and what that hangs on: all that stands would be most of the question's time.
+    """
+    held = forest.of(work.agent)
+    mine = {one.id for one in held}
+    hops = dict.fromkeys(hop.id for one in held for hop in one.chain)
+    able = ways(forest, work.tool, arguments, (forest.live[name] for name in hops))
+    found = [one for one in able if one.id in mine]
+    return sorted(found, key=lambda one: one.entry.revision)
 
 
 def _topmost(one: Given, barred: dict[str, Given]) -> Given:
@@ -120,14 +123,19 @@ def _words(forest: Forest, found: Sequence[Given], barred: dict[str, Given]) -> 
     if not found:
         return
     seen: set[frozenset[str]] = set()
-    chains = [{hop.id for hop in one.chain} for one in found]
     for kind, name in dict.fromkeys(_named(forest, found[0])):
         starts = _starts(forest, kind, name)
         ids = frozenset(one.id for one in starts)
-        stops = ids not in seen and ids.isdisjoint(barred) and not any(map(ids.isdisjoint, chains))
-        if stops:
+        if ids not in seen and ids.isdisjoint(barred) and all(_hangs(one, ids) for one in found):
             seen.add(ids)
             yield Word(kind, name, tuple(forest.below(starts)))
+
+
+def _hangs(one: Given | None, ids: AbstractSet[str]) -> bool:
+    """Tell whether a delegation is one of these, or was made beneath one of them."""
+    while one is not None and one.id not in ids:
+        one = one.above
+    return one is not None
 
 
 def _named(forest: Forest, one: Given) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ narrows it further.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from functools import partial
 from math import ceil
@@ -29,13 +29,16 @@ Arguments = Mapping[str, Any]
 """Of one call, decoded."""
 
 
-def ways(forest: Forest, tool: str, arguments: Arguments | None = None) -> Iterator[Given]:
+def ways(
+    forest: Forest, tool: str, arguments: Arguments | None = None, among: Iterable[Given] | None = None
+) -> Iterator[Given]:
     """Yield every delegation under which its holder can call a tool, now or once its time begins (`needs`).
 
     Args:
         forest: what stands.
         tool: its name.
         arguments: of just this call; None asks whether there is any.
+        among: of what stands only these: each after its parent, which must be one of them; None for all.
     """
     classed = class_of(forest, tool)
     if forest.history.suspension(("tool", tool), forest.now) is not None:
@@ -45,7 +48,7 @@ def ways(forest: Forest, tool: str, arguments: Arguments | None = None) -> Itera
         return
     halted = forest.history.halts(forest.now, "quarantined")
     able: set[str] = set()
-    for one in forest.live.values():
+    for one in forest.live.values() if among is None else among:
         if one.above is not None and one.above.id not in able:
             continue
         if not _permits(one, tool, arguments, classed) or ("budget" in one.limits and _used_up(forest, one, arguments)):
