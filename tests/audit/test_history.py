@@ -87,6 +87,17 @@ def test_what_a_suspension_stops_until_it_is_lifted_or_over(book: Book, scope: s
     assert not any(lifted.end(one, 2_000) for one in lifted.given.values())
 
 
+@pytest.mark.parametrize(("key", "stands"), [("certifier", {"b"}), ("signer", {"b"}), ("stranger", {"a", "b"})])
+def test_the_key_that_certified_the_signer_ends_what_it_signed(key: str, stands: set[str]) -> None:
+    book = Book()
+    book.give("a", None, "k-a", signer="signer", certifier="certifier")
+    book.give("b", None, "k-b", signer="other", certifier="another")
+    book.write("revoked", 1, kind="key", name=key, cause="")
+    history = History(book.entries)
+    assert {name for name, one in history.given.items() if history.end(one, 2_000) is None} == stands
+    assert set(history.live(2_000)) == stands
+
+
 def test_the_first_word_that_ended_it_counts(book: Book) -> None:
     book.write("revoked", 500, id=ROOT, cause="first")
     book.write("revoked", 600, id=ROOT, cause="second")

@@ -200,6 +200,8 @@ def ends(world: World, token: str) -> str | None:
     end = made.end(made.given[digest_of(token)], world.clock.now)
     found = {finding.reason for finding in world.ask([token], ALICE).findings}
     assert (Reason.REVOKED in found) == (end is not None and end.reason == "revoked")
+    live = made.live(world.clock.now)
+    assert (digest_of(token) in live) == (end is None), "what is asked about all is what is asked about one"
     return None if end is None else end.reason
 
 

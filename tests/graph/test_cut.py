@@ -86,6 +86,28 @@ def test_no_smaller_set_does_it_and_of_those_as_small_none_fells_less() -> None:
     assert (cuts > 150, impossible > 20, several > 20) == (True, True, True), (cuts, impossible, several)
 
 
+def test_what_an_agent_can_is_what_all_that_stands_says_of_it() -> None:
+    """Asked about what an agent holds alone (`among`), and about everything: the same, in the same order."""
+    some = 0
+    for seed in range(100):
+        book, _ = town(seed)
+        dice = random.Random(seed)
+        budget = {"tools": {"bank.pay": {}, "mail.read": {}}, "limits": {"budget": {"calls": dice.randrange(1, 3)}}}
+        book.give("poor", "name-0", "k-b", grant=budget)
+        book.give("poorer", "poor", "k-z", grant=budget)
+        body = {"effect": "ALLOW", "reason": "allowed", "tool": "bank.pay", "class": "act", "target": "bank"}
+        book.write("decided", 1, **body, leaf="poorer", spent=[["poor", "0", ""], ["poorer", "0", ""]])
+        mode = dice.choice(["suspended", "quarantined"])
+        book.write("suspended", 2, scope="agent", name="k-a", mode=mode, until=0, cause="")
+        forest = Forest(History(book.entries), NOW)
+        for work in (STOP, Work("k-b", "mail.read")):
+            if forest.of(work.agent):
+                plain = [one.id for one in reach.ways(forest, work.tool) if one.holder == work.agent]
+                assert [one.id for one in cut.least(forest, work).ways] == plain, seed
+                some += bool(plain)
+    assert some > 100
+
+
 def judged(forest: Forest, found: Cut, barred: set[str]) -> float:
     """The size of the cut by networkx: a node's capacity is one, what may not be revoked has none to lose."""
     graph: nx.DiGraph[str] = nx.DiGraph()

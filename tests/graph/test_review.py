@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import pytest
 
+from chain.given import Entry
 from chain.graph.forest import Forest
-from chain.graph.review import NORMS, review
+from chain.graph.review import NORMS, _last, _uses, review
 from chain.history import History
 from chain.inquiry import ReviewAccess
 from tests.book import Book
@@ -54,6 +56,27 @@ def test_a_tool_that_is_never_called(small: Book) -> None:
     assert findings(small, "NHI5 unused") == [("r1-0000", only, [3, used]), ("b1-0000", only, [4, used])]
     use(small, "b1-0000", "mail.read")
     assert findings(small, "NHI5 unused") == []
+
+
+def test_what_was_used_is_what_walking_up_from_every_call_finds() -> None:
+    for seed in range(50):
+        dice, book, names = Random(seed), Book(), list[str]()
+        for number in range(dice.randrange(2, 12)):
+            names.append(f"name-{number}")
+            book.give(names[-1], dice.choice(names[:-1]) if names[1:] and dice.random() < 0.8 else None, "k")
+        for _ in range(dice.randrange(30)):
+            effect = dice.choice(["ALLOW", "ALLOW", "DENY"])
+            use(book, dice.choice([*names, "gone"]), dice.choice("abc"), dice.randrange(5), effect=effect)
+        history = History(book.entries)
+        plain: dict[str, dict[str, Entry]] = {}
+        last: dict[str, Entry] = {}
+        for entry in history.decided:
+            at = history.given.get(entry.body["leaf"]) if entry.body["effect"] == "ALLOW" else None
+            for hop in at.chain if at is not None else ():
+                last[hop.id] = plain.setdefault(hop.id, {})[entry.body["tool"]] = entry
+        found = _uses(Forest(history, NOW))
+        assert found == plain
+        assert {name: _last(use) for name, use in found.items()} == last
 
 
 def test_open_arguments_are_told_where_they_begin(small: Book) -> None:
