@@ -175,9 +175,10 @@ def _orphaned(forest: Forest, first: Mapping[str, Given]) -> Iterator[Made]:
             yield partial(_finding, forest, one, ORPHANED, "who answers for it is gone: {}", [owner])
     if not history.suspended:
         return
-    for one in history.given.values():
-        gone = one.id in forest.live or one.exp <= forest.now
-        end = None if gone else history.end(one, forest.now)
+    for given, one in history.given.items():
+        if given in forest.live or one.exp <= forest.now:
+            continue
+        end = history.end(one, forest.now)
         if end is not None and end.reason == "suspended" and end.of != one.id:
             by = [entry for entry in history.suspended.values() if entry.revision == end.revision]
             yield partial(_finding, forest, one, ORPHANED, "the holder of what it was made from is suspended", (), by)
