@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from chain.cli import main
 from chain.ledger import Record, encode
+from tests.audit.exported import lines
 from tests.book import Book
 from tests.graph.conftest import PAY
 
@@ -29,7 +30,8 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
     no = {"effect": "DENY", "reason": "tool_not_granted", "tool": "mail.read", "class": "read", "target": "mail"}
     book.write("decided", 2, **no, id=REFUSED, arguments="", leaf=CHILD, depth=1, holder=BOB, caller="pep")
     file = tmp_path_factory.mktemp("dashed") / "export"
-    file.write_bytes(b"".join(encode(Record(*entry)) + b"\n" for entry in book.entries))
+    data = [encode(Record(*entry)) for entry in book.entries]
+    file.write_bytes(b"".join(lines(data, (len(data),))))
     return file
 
 
