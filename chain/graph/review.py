@@ -54,7 +54,7 @@ def review(forest: Forest, norms: ReviewAccess = NORMS) -> Iterator[Made]:
         many = use is not None and len(granted) > norms.times * len(use)
         if many or "budget" in one.limits or not all(granted.values()):
             broad += _broad(forest, one, use if idle else None, norms)
-        if (use is not None or one.exp - one.iat > norms.life) and (made := _overlong(forest, one, use, norms)):
+        if (made := _overlong(forest, one, use, norms)) is not None:
             long.append(made)
     yield from broad
     first = {name: one for one in reversed(forest.live.values()) for name in one.names}
