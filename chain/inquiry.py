@@ -2,17 +2,19 @@
 
 The law of this file: values, the same for a program, the service and a command. A page of an answer holds fast what it
 was answered from: so many records and one instant, so that the pages of one answer fit together whatever happens
-meanwhile.
+meanwhile. What is not well formed is refused here, so that it is by all three.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from hashlib import sha256
 from math import isfinite
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import msgspec
 
+from chain import jcs
 from chain.auditor import Row
 from chain.errors import InvalidRequestError
 
@@ -23,6 +25,9 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 
 MAX_AT = 2**53
 """Milliseconds since the epoch that an instant is below: more is no number of JSON (RFC 7493 s2.2)."""
+
+MAX_KEPT = 1_000
+"""Kinds of work that one cut keeps: each is looked for among all that stands."""
 
 _TOKEN = 4
 """Numbers and words of a page's token."""
@@ -35,6 +40,11 @@ class Inquiry(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True)
     def method(self) -> str:
         """The RPC that asks it, by which the roles that may are known (`chain.caller.ALLOWED`)."""
         return type(self).__name__
+
+    @property
+    def text(self) -> bytes:
+        """It in so many bytes: no other question has the same. Of values, `True == 1` would hold."""
+        return msgspec.json.encode(self, order="deterministic")
 
 
 class Lineage(Inquiry, frozen=True):
@@ -273,10 +283,66 @@ def milliseconds(at: float) -> int:
     Raises:
         InvalidRequestError: it is none.
     """
-    if not isfinite(at) or not 0 <= at * 1000 < MAX_AT:
+    if not 0 <= at * 1000 < MAX_AT:
         raise InvalidRequestError("no such instant")
     return round(at * 1000)
 
 
+def require(asked: Asked, page: Page) -> None:
+    """Return where a question and a page are well formed.
+
+    Raises:
+        InvalidRequestError: they are not, and nobody could answer.
+    """
+    if page.limit < 1:
+        raise InvalidRequestError("a page has a row at least")
+    if page.at is not None and milliseconds(page.at) == 0:  # on the wire that is the present
+        raise InvalidRequestError("no such instant")
+    for name in _names(asked):
+        _require_name(name)
+    if page.token:
+        _require_name(page.token)
+    if isinstance(asked, (WhoCan, LeastCut)) and asked.arguments is not None:
+        _require_arguments(asked.arguments)
+    _require_bounds(asked)
+
+
+def _require_bounds(asked: Asked) -> None:
+    if isinstance(asked, LeastCut) and len(asked.keep) > MAX_KEPT:
+        raise InvalidRequestError(f"a cut keeps up to {MAX_KEPT} kinds of work")
+    if isinstance(asked, ReviewAccess):
+        idle, life, times = asked.idle, asked.life, asked.times
+        if not (idle >= 0 and life >= 0 and times >= 1 and isfinite(idle + life + times)):
+            raise InvalidRequestError("norms are seconds, and `times` is no less than 1")
+    if isinstance(asked, ExportGraph) and (asked.limit < 1 or asked.format not in FORMATS):
+        raise InvalidRequestError(f"a drawing has a delegation at least, and is one of {', '.join(FORMATS)}")
+
+
+def _names(asked: Asked) -> Iterator[str]:
+    for field in asked.__struct_fields__:
+        value = getattr(asked, field)
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, tuple):
+            for one in value:  # the words of a work, or works
+                yield from (one,) if isinstance(one, str) else one
+
+
+def _require_name(name: str) -> None:
+    if not name:
+        raise InvalidRequestError("a name is missing")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise InvalidRequestError("a name that is no Unicode text") from None
+
+
+def _require_arguments(arguments: dict[str, Any]) -> None:
+    try:
+        jcs.check(arguments)
+    except ValueError as error:
+        raise InvalidRequestError(f"arguments are not JSON: {error}") from None
+
+
 def _digest(asked: Inquiry) -> str:
-    return sha256(msgspec.json.encode(asked, order="deterministic")).hexdigest()[:16]
+    return sha256(asked.text).hexdigest()[:16]

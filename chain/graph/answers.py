@@ -34,6 +34,7 @@ from chain.inquiry import (
     WhatCan,
     WhoCan,
     milliseconds,
+    require,
 )
 
 
@@ -42,7 +43,7 @@ class _Kept(NamedTuple):
 
     place: tuple[int, int]
     forest: Forest
-    asked: Asked | None = None
+    asked: bytes = b""
     rows: Sequence[Row] = ()
 
 
@@ -79,8 +80,7 @@ class Answers:
             InvalidRequestError: the question or the page is not well formed.
             NotFoundError: nobody is called so.
         """
-        if page.limit < 1 or (isinstance(asked, ExportGraph) and asked.limit < 1):
-            raise InvalidRequestError("a page has a row at least, and a drawing a delegation")
+        require(asked, page)
         place = self._place(asked, page, now)
         rows = self._rows(asked, place)
         revision = self._entries[place.records - 1].revision if place.records else 0
@@ -101,20 +101,22 @@ class Answers:
         return Place(bisect_right(self._latest, at), at)
 
     def _rows(self, asked: Asked, place: Place) -> Sequence[Row]:
-        kept, where = self._kept, (place.records, place.at_ms)
+        kept, where, text = self._kept, (place.records, place.at_ms), asked.text
         if kept is None or kept.place != where:
             kept = _Kept(where, Forest(self._history(place.records), place.at))
-        if kept.asked != asked:
-            kept = kept._replace(asked=asked, rows=self._answered(kept.forest, asked))
+        if kept.asked != text:
+            kept = kept._replace(asked=text, rows=self._answered(kept.forest, asked))
         self._kept = kept
         return kept.rows
 
     def _history(self, records: int) -> History:
         if records == len(self._entries) and records > self._folded:
             self._kept = None  # its history may be the one that goes on
-            for entry in self._entries[self._folded :]:
-                self._present.take(entry)
-            self._folded = records
+            history, folded = self._present, self._folded
+            self._present, self._folded = History(), 0  # unless every record is understood, none was taken in
+            for entry in self._entries[folded:]:
+                history.take(entry)
+            self._present, self._folded = history, records
         if records == self._folded:
             return self._present
         if self._past is None or self._past[0] != records:
@@ -149,7 +151,9 @@ def _drawn(forest: Forest, asked: ExportGraph) -> Row:
     if asked.format == "prov":
         text = prov.document(forest, ones)
     else:
-        text = export.WRITERS[asked.format](project.project(forest, ones))
+        graph = project.project(forest, ones)
+        text = export.WRITERS[asked.format](graph)
+        graph.clear()  # its views know it and it knows them, which only a collection of garbage would find otherwise
     return {"format": asked.format, "text": text, "delegations": len(ones), "more": more}
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock, Timer
@@ -40,6 +41,9 @@ PART = 250
 
 IDLE = 300.0
 """Seconds after which a process that nobody asks is ended, and its memory given back."""
+
+INHERITED = ("PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL")
+"""What the process sees of the server's environment: where Python is, and nothing of keys or of where they are."""
 
 _ERRORS: dict[str, type[ChainError]] = {
     kind.reason.value: kind for kind in (InvalidRequestError, NotFoundError, ResourceExhaustedError)
@@ -73,7 +77,7 @@ class Projector:
         Raises:
             InvalidRequestError: the question or the page is not well formed.
             NotFoundError: nobody is called so.
-            ResourceExhaustedError: it takes more memory or time than there is.
+            ResourceExhaustedError: it takes more memory, time or processes than there are.
             StoreError: the ledger could not be read.
             UnreachableError: the server stops.
         """
@@ -101,8 +105,9 @@ class Projector:
         """Let no process go on, so that whoever waits for an answer hears that there is none; `end` is still called."""
         with self._lock:
             self._closed = True
-            if self._process is not None:
-                self._process.kill()
+            process = self._process  # `end` may take it away meanwhile
+        if process is not None:
+            process.kill()
 
     def end(self) -> None:
         """End the process, and let everything go that it was given."""
@@ -119,29 +124,33 @@ class Projector:
             if self._closed:
                 raise UnreachableError("the server stops")
             if self._process is None:
-                self._process = _start(self._memory)
+                try:
+                    self._process = _start(self._memory)
+                except OSError as error:
+                    raise ResourceExhaustedError(f"no process can be started to answer: {error.strerror}") from None
             return self._process
 
     def _exchange(self, process: subprocess.Popen[bytes], question: Question) -> Reply | None:
         """Hand in what came since, and the question; return what is answered, or None where the process ended."""
         source, sink = cast("BinaryIO", process.stdin), cast("BinaryIO", process.stdout)
-        try:
-            self._feed(source)
-            source.write(frame(QUESTION + msgspec.json.encode(question)))
-            source.flush()
-        except OSError:  # it ended, and may have said why
-            pass
+        for frames in self._told(question):
+            try:
+                source.writelines(frames)
+                source.flush()
+            except OSError:  # it ended, and may have said why; that the ledger cannot be read is another matter
+                break
         data = unframed(sink)
         return None if data is None else _decode(data)
 
-    def _feed(self, source: BinaryIO) -> None:
+    def _told(self, question: Question) -> Iterator[list[bytes]]:
         goal = self._watching.synced
         while self._fed < goal:
             began = perf_counter()
             lines, revision = self._watching.lines(self._fed, PART)
-            source.writelines(frame(RECORD + msgspec.json.encode(line)) for line in lines)
+            yield [frame(RECORD + msgspec.json.encode(line)) for line in lines]
             self._fed = revision
             sleep(perf_counter() - began)
+        yield [frame(QUESTION + msgspec.json.encode(question))]
 
     def _refused(self, fault: Fault) -> NoReturn:
         if fault.reason == Reason.RESOURCE_EXHAUSTED:
@@ -163,7 +172,8 @@ class Projector:
 def _start(memory: int) -> subprocess.Popen[bytes]:
     """Start a process that imports this very package, from wherever it is, and nothing from where it stands."""
     places = (str(Path(chain.__file__).parent.parent), os.environ.get("PYTHONPATH", ""))
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, places))}
+    environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, places))
     command = [sys.executable, "-P", "-m", worker.__name__, str(memory)]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment)  # noqa: S603 - ours

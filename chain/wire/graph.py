@@ -7,7 +7,6 @@ came over the wire is the row that the library gives.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import isfinite
 from typing import Any, NamedTuple
 
 import msgspec
@@ -36,6 +35,7 @@ from chain.inquiry import (
     WhoCan,
     Work,
     milliseconds,
+    require,
 )
 from chain.v1 import graph_pb2 as pb
 from chain.wire.delegation import id_to
@@ -55,10 +55,10 @@ _FORMATS: Mapping[Format, pb.GraphFormat.ValueType] = {
 }
 
 _DELEGATION = {
-    "record": "revision", "id": "digest", "agent": "agent", "key": "holder", "hop": "hop", "from": "giver",
-    "task": "task", "for": "sub", "until": "expires_at_seconds",
+    "record": "revision", "agent": "agent", "key": "holder", "hop": "hop", "from": "giver", "task": "task",
+    "for": "sub", "until": "expires_at_seconds", "id": "digest",
 }  # fmt: skip
-"""Member of a row -> field of `GraphDelegation`."""
+"""Member of a row -> field of `GraphDelegation`, in the order of `chain.graph.forest.Forest.row`."""
 
 _RENAMED = {"revision": "record", "kept_revision": "kept_record"}
 """Field of a row's own message -> member, where they differ; `x_json` is the member `x` as JSON."""
@@ -83,17 +83,8 @@ class _Kind(NamedTuple):
     untold: frozenset[str] = frozenset()
 
 
-def _named(name: str) -> str:
-    if not name:
-        raise InvalidRequestError("a name is missing")
-    return name
-
-
 def _arguments_to(arguments: Mapping[str, Any] | None) -> bytes:
-    try:
-        return b"" if arguments is None else jcs.dumps(arguments)
-    except (TypeError, ValueError) as error:
-        raise InvalidRequestError(f"arguments are not JSON: {error}") from None
+    return b"" if arguments is None else jcs.dumps(arguments)
 
 
 def _arguments_from(data: bytes) -> dict[str, Any] | None:
@@ -123,7 +114,7 @@ def _cut_to(asked: LeastCut) -> dict[str, Any]:
 
 
 def _cut_from(message: pb.LeastCutRequest) -> LeastCut:
-    stop, *keep = (Work(_named(work.agent), _named(work.tool)) for work in (message.stop, *message.keep))
+    stop, *keep = (Work(work.agent, work.tool) for work in (message.stop, *message.keep))
     return LeastCut(stop, tuple(keep), _arguments_from(message.arguments_json))
 
 
@@ -136,8 +127,6 @@ def _norms_from(message: pb.ReviewAccessRequest) -> ReviewAccess:
     idle = message.idle_seconds if message.HasField("idle_seconds") else usual.idle
     life = message.life_seconds if message.HasField("life_seconds") else usual.life
     times = message.times if message.HasField("times") else usual.times
-    if not (idle >= 0 and life >= 0 and times >= 1 and isfinite(idle + life + times)):
-        raise InvalidRequestError("norms are seconds, and `times` is no less than 1")
     return ReviewAccess(idle, life, times)
 
 
@@ -147,7 +136,7 @@ _KINDS: Mapping[type[Asked], _Kind] = {
         pb.LineageResponse,
         pb.LineageRow,
         lambda asked: {"name": asked.name},
-        lambda message: Lineage(_named(message.name)),
+        lambda message: Lineage(message.name),
     ),
     WhoCan: _Kind(pb.WhoCanRequest, pb.WhoCanResponse, pb.WhoCanRow, _who_to, _who_from),
     WhatCan: _Kind(
@@ -155,7 +144,7 @@ _KINDS: Mapping[type[Asked], _Kind] = {
         pb.WhatCanResponse,
         pb.WhatCanRow,
         lambda asked: {"agent": asked.agent, "tool": asked.tool or ""},
-        lambda message: WhatCan(_named(message.agent), message.tool or None),
+        lambda message: WhatCan(message.agent, message.tool or None),
         frozenset({"agent", "key", "from"}),
     ),
     BlastRadius: _Kind(
@@ -163,7 +152,7 @@ _KINDS: Mapping[type[Asked], _Kind] = {
         pb.BlastRadiusResponse,
         pb.BlastRadiusRow,
         lambda asked: {"name": asked.name},
-        lambda message: BlastRadius(_named(message.name)),
+        lambda message: BlastRadius(message.name),
     ),
     LeastCut: _Kind(pb.LeastCutRequest, pb.LeastCutResponse, pb.LeastCutRow, _cut_to, _cut_from),
     Chokepoints: _Kind(
@@ -179,7 +168,7 @@ _KINDS: Mapping[type[Asked], _Kind] = {
         pb.DiffDelegationsResponse,
         pb.DiffDelegationsRow,
         lambda asked: {"first": asked.first, "second": asked.second},
-        lambda message: DiffDelegations(_named(message.first), _named(message.second)),
+        lambda message: DiffDelegations(message.first, message.second),
     ),
     DiffTimes: _Kind(
         pb.DiffTimesRequest,
@@ -199,10 +188,9 @@ def asked_to(asked: Asked, page: Page = FIRST) -> Message:
     """Return the message of a question.
 
     Raises:
-        InvalidRequestError: no such instant, a page without rows, or arguments that are no JSON.
+        InvalidRequestError: it is not well formed.
     """
-    if page.limit < 1:
-        raise InvalidRequestError("a page has a row at least")
+    require(asked, page)
     at = 0 if page.at is None else milliseconds(page.at)
     if isinstance(asked, ExportGraph):
         form, limit = _FORMATS[asked.format], min(asked.limit, MAX_DRAWN)
@@ -219,11 +207,15 @@ def asked_from(message: Any) -> tuple[Asked, Page]:  # noqa: ANN401 - one of ten
     Raises:
         InvalidRequestError: it is not well formed.
     """
+    asked: Asked
     if isinstance(message, pb.ExportGraphRequest):
-        return _drawing_from(message), Page(_instant(message.at_ms), 1)
-    kind = next(kind for kind in _KINDS.values() if isinstance(message, kind.request))
-    limit = min(message.page.page_size or PAGE, MOST)
-    return kind.read(message), Page(_instant(message.page.at_ms), limit, message.page.page_token)
+        asked, page = _drawing_from(message), Page(_instant(message.at_ms), 1)
+    else:
+        kind, part = next(kind for kind in _KINDS.values() if isinstance(message, kind.request)), message.page
+        asked = kind.read(message)
+        page = Page(_instant(part.at_ms), min(part.page_size or PAGE, MOST), part.page_token)
+    require(asked, page)
+    return asked, page
 
 
 def _instant(at_ms: int) -> float | None:
@@ -328,5 +320,5 @@ def _value(field: Any, value: Any) -> Any:  # noqa: ANN401 - a field of any type
     if field.name.endswith("_json"):
         return msgspec.json.decode(value)
     if field.message_type is not None:
-        return dict(value)
+        return dict(sorted(value.items()))  # a map of protobuf has no order
     return value if isinstance(value, (str, int, float)) else list(value)

@@ -13,6 +13,9 @@ from click.testing import CliRunner, Result
 from chain.cli import main
 from tests.book import Book
 from tests.demonstration import Played
+from tests.graph.served import told
+
+__all__ = ["told"]
 
 TOP = {"constraint_type": "range", "max": 100}
 PAY = {"tools": {"bank.pay": {"amount": TOP}, "mail.read": {}}}

@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chain.errors import InvalidRequestError, NotFoundError
-from chain.graph import difference, lineage, reach, review
+from chain.graph import difference, lineage, project, reach, review
 from chain.graph.answers import Answers
 from chain.graph.forest import Forest
 from chain.history import History
 from chain.inquiry import (
     MAX_AT,
+    MAX_KEPT,
     Asked,
     BlastRadius,
     Chokepoints,
@@ -138,6 +139,24 @@ BAD: dict[str, tuple[Asked, Page]] = {
     "a sign too many": (WhoCan("bank.pay"), Page(token="-1.2.3.d")),
     "digits that are none": (WhoCan("bank.pay"), Page(token="²." * 3 + "d")),
     "a number without end": (WhoCan("bank.pay"), Page(token="1." * 2 + "9" * 400 + ".d")),
+    "a token that is no text": (WhoCan("bank.pay"), Page(token="\ud800")),
+    "what is the present on the wire": (WhoCan("bank.pay"), Page(at=0.0004)),
+    "an instant beyond all floats": (WhoCan("bank.pay"), Page(at=10**400)),
+    "a tool without a name": (WhatCan("k-carol", ""), Page()),
+    "any tool without a name": (Chokepoints(""), Page()),
+    "a system without a name": (WhoCan("bank.pay", ""), Page()),
+    "nobody": (Lineage(""), Page()),
+    "nobody to stop": (LeastCut(Work("", "bank.pay")), Page()),
+    "nothing to keep": (LeastCut(Work("k-carol", "bank.pay"), (Work("k-ann", ""),)), Page()),
+    "too much to keep": (LeastCut(Work("k-carol", "bank.pay"), (Work("k-ann", "mail.read"),) * (MAX_KEPT + 1)), Page()),
+    "a name that is no text": (WhatCan("\ud800"), Page()),
+    "arguments that are no JSON": (WhoCan("bank.pay", arguments={"amount": object()}), Page()),
+    "arguments of no number": (LeastCut(Work("k-carol", "bank.pay"), (), {"amount": float("nan")}), Page()),
+    "negative norms": (ReviewAccess(idle=-1), Page()),
+    "norms that are none": (ReviewAccess(times=float("nan")), Page()),
+    "norms without end": (ReviewAccess(life=float("inf")), Page()),
+    "less than once": (ReviewAccess(times=0.5), Page()),
+    "no format": (ExportGraph(format="x"), Page()),  # type: ignore[arg-type]
 }
 
 
@@ -147,7 +166,7 @@ def test_what_is_not_well_formed_is_refused_and_the_next_question_answered(book:
     with pytest.raises(InvalidRequestError):
         answers.ask(asked, page, now=NOW)
     assert answers.ask(WhoCan("bank.pay"), now=NOW).total == 5
-    assert len(BAD) == 15
+    assert len(BAD) == 33
 
 
 def test_a_token_is_good_for_its_question_alone(book: Book) -> None:
@@ -166,6 +185,48 @@ def test_a_token_is_good_for_its_question_alone(book: Book) -> None:
     assert len(answers.ask(WhoCan("bank.pay"), Page(token=token), now=NOW).rows) == 4
     beyond = token.replace(".1.", ".999.")
     assert answers.ask(WhoCan("bank.pay"), Page(token=beyond), now=NOW).rows == []
+
+
+def test_a_truth_is_no_number_also_of_what_was_asked_last(book: Book) -> None:
+    """`True == 1` in Python, and the rows of one would be taken for the other's."""
+    book.give(
+        "f-0000", None, "k-ann", grant={"tools": {"door.open": {"all": {"constraint_type": "exact", "value": True}}}}
+    )
+    answers = Answers(book.entries)
+    for value, count in ((True, 1), (1, 0), (True, 1), (1.0, 0)):
+        asked = WhoCan("door.open", arguments={"all": value})
+        assert answers.ask(asked, Page(at=NOW), now=NOW).total == count, value
+
+
+def test_a_record_that_is_not_understood_is_no_half_answer(book: Book) -> None:
+    """No answer rather than a wrong one: neither about it, nor about what was asked before it came."""
+    answers = Answers(book.entries)
+    first = answers.ask(WhoCan("bank.pay"), Page(limit=1), now=NOW)
+    book.write("revoked", kind="holder", name="k-bob", cause="")
+    book.write("issued", odd=True)
+    for entry in book.entries[-2:]:
+        answers.take(entry)
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            answers.ask(WhoCan("bank.pay"), now=NOW)
+        assert len(answers.ask(WhoCan("bank.pay"), Page(limit=9, token=first.next), now=NOW).rows) == 4
+
+
+def test_a_drawing_leaves_nothing_behind(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where answers are given, no garbage is looked for (`chain.graph.worker`)."""
+    made: list[Any] = []
+
+    def projected(*args: Any) -> Any:
+        made.append(real(*args))
+        return made[-1]
+
+    real = project.project
+    monkeypatch.setattr(project, "project", projected)
+    for kind in ("dot", "graphml", "mermaid", "json"):
+        (row,) = whole(Answers(book.entries), ExportGraph(format=kind))
+        assert row["delegations"] == 6
+        assert "spiffe://a.test/carol" in row["text"]
+    assert [len(graph) for graph in made] == [0, 0, 0, 0]
 
 
 def test_of_no_records_nobody_can(book: Book) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -17,7 +18,7 @@ import msgspec
 import pytest
 
 from chain import ledger
-from chain.errors import InvalidRequestError, NotFoundError, ResourceExhaustedError, UnreachableError
+from chain.errors import InvalidRequestError, NotFoundError, ResourceExhaustedError, StoreError, UnreachableError
 from chain.graph import worker
 from chain.graph.answers import Answers
 from chain.graph.worker import QUESTION, RECORD, Question, Reply, frame, unframed
@@ -167,6 +168,45 @@ def test_an_answer_that_takes_too_long_ends(projected: Projector, monkeypatch: p
     assert projected.ask(ASKED, FIRST, NOW).total == 5
 
 
+@pytest.mark.parametrize("kind", [OSError, StoreError])
+def test_a_ledger_that_cannot_be_read_is_said_so_at_once(
+    book: Book, projected: Projector, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    assert projected.ask(ASKED, FIRST, NOW).total == 5
+    first, real = process(projected), Watched.lines
+    book.write("revoked", kind="holder", name="k-bob", cause="")
+
+    def refuses(*_args: Any) -> Any:
+        raise kind("the disk")
+
+    monkeypatch.setattr(Watched, "lines", refuses)
+    with pytest.raises(kind, match="the disk"):
+        projected.ask(ASKED, FIRST, NOW)
+    monkeypatch.setattr(Watched, "lines", real)
+    assert projected.ask(ASKED, FIRST, NOW).total == 3
+    assert process(projected) is first
+
+
+def test_no_process_can_be_started_is_said_so(projected: Projector, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(*_args: Any, **_more: Any) -> Any:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", refuses)
+    with pytest.raises(ResourceExhaustedError, match="no process"):
+        projected.ask(ASKED, FIRST, NOW)
+    monkeypatch.undo()
+    assert projected.ask(ASKED, FIRST, NOW).total == 5
+
+
+def test_closed_twice_it_is_closed(projected: Projector) -> None:
+    assert projected.ask(ASKED, FIRST, NOW).total == 5
+    ended = process(projected)
+    for _ in range(2):
+        projected.close()
+        projected.end()
+    assert ended.returncode == -signal.SIGKILL
+
+
 def test_a_server_that_stops_waits_for_no_answer(projected: Projector) -> None:
     assert projected.ask(ASKED, FIRST, NOW).total == 5
     stuck = process(projected)
@@ -219,6 +259,15 @@ def test_it_binds_its_own_hands(projected: Projector) -> None:
     assert os.getpriority(os.PRIO_PROCESS, process(projected).pid) >= 10
     kept = {str(name.readlink()) for name in (here / "fd").iterdir() if name.name not in "012"}
     assert not kept, "no file of the server, its ledger's least of all"
+
+
+def test_it_sees_nothing_of_the_servers_environment(projected: Projector, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/secret")
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    projected.ask(ASKED, FIRST, NOW)
+    seen = Path(f"/proc/{process(projected).pid}/environ").read_bytes().split(b"\0")
+    assert b"LANG=C.UTF-8" in seen
+    assert {one.partition(b"=")[0].decode() for one in seen if one} <= {"PYTHONPATH", *projector.INHERITED}
 
 
 def test_it_ends_with_whoever_started_it(book: Book) -> None:
