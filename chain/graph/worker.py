@@ -1,7 +1,7 @@
 """The graph's questions in a process of their own: records and questions come in, answers go out.
 
 The law of this file: it knows no authority, no key and no file, and cannot harm whoever started it: its memory is
-bounded, it yields to everybody else, and it ends when nobody writes to it any more.
+bounded, and so is an answer; it yields to everybody else, and it ends when nobody writes to it any more.
 
 A frame is its length in four bytes, most significant first, and so many bytes. The first of them says what the rest
 is: `r` a record as an export has it, `q` a question (`Question`). Each question is answered by one frame: an `Answer`,
@@ -21,10 +21,10 @@ from typing import BinaryIO
 
 import msgspec
 
-from chain.errors import ChainError
+from chain.errors import ChainError, InvalidRequestError
 from chain.given import Entry
 from chain.graph.answers import Answers
-from chain.inquiry import Answer, Asked, Page
+from chain.inquiry import Answer, Asked, ExportGraph, Page
 from chain.ledger import Record
 from chain.reason import Reason
 
@@ -51,11 +51,13 @@ class Question(msgspec.Struct, frozen=True):
         asked: the question.
         page: which part.
         now: seconds; the present.
+        room: bytes that the answer may have: what more rows have comes with the next page.
     """
 
     asked: Asked
     page: Page
     now: float
+    room: int
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -141,13 +143,27 @@ def _taken() -> int:
 
 def _reply(answers: Answers, question: Question) -> Reply:
     try:
-        return Reply(answers.ask(question.asked, question.page, now=question.now))
+        return Reply(_fitting(answers.ask(question.asked, question.page, now=question.now), question))
     except ChainError as error:
         return Reply(fault=Fault(error.reason, error.detail))
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001 - it is told to whoever asked, and the next question is answered
         return Reply(fault=Fault(Reason.INTERNAL, traceback.format_exc()))
+
+
+def _fitting(answer: Answer, question: Question) -> Answer:
+    """Return an answer that takes no more than its room from whoever reads it, or one row."""
+    size, asked = 0, question.asked
+    for count, row in enumerate(answer.rows):
+        size += len(msgspec.json.encode(row))
+        if size > question.room and isinstance(asked, ExportGraph):
+            raise InvalidRequestError(
+                f"the drawing has {size} bytes and a message {question.room}; draw less with `limit`"
+            )
+        if size > question.room and count:
+            return answer.first(count, asked)
+    return answer
 
 
 def main() -> None:

@@ -28,8 +28,8 @@ class GraphMethods:
 
     def __init__(self, authority: Authority, settings: ServeSettings, clock: Callable[[], float]) -> None:
         """Answer from an authority's record; `clock` gives seconds since the epoch."""
-        self._projector = Projector(authority.watch, settings.graph_memory * 1024 * 1024)
         self._room = settings.max_message_bytes - OVERHEAD
+        self._projector = Projector(authority.watch, settings.graph_memory * 1024 * 1024, self._room)
         self._clock = clock
         self._thread = ThreadPoolExecutor(1, "graph")
 

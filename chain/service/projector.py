@@ -56,10 +56,17 @@ _decode = msgspec.json.Decoder(Reply).decode
 class Projector:
     """Answers in a process of its own. `ask` and `rest` are called by one thread, `close` by any."""
 
-    def __init__(self, watching: Watching, memory: int) -> None:
-        """Answer from what a ledger holds, in so many bytes of memory at the most."""
+    def __init__(self, watching: Watching, memory: int, room: int) -> None:
+        """Answer from what a ledger holds.
+
+        Args:
+            watching: reads it.
+            memory: bytes that the process takes at most.
+            room: bytes that an answer has at most, since this process takes it in.
+        """
         self._watching = watching
         self._memory = memory
+        self._room = room
         self._lock = Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._fed = 0
@@ -85,7 +92,7 @@ class Projector:
         late = Timer(PATIENCE, process.kill)
         late.start()
         try:
-            reply = self._exchange(process, Question(asked, page, now))
+            reply = self._exchange(process, Question(asked, page, now, self._room))
         finally:
             late.cancel()
             self._last = monotonic()

@@ -22,7 +22,7 @@ from chain.errors import InvalidRequestError, NotFoundError, ResourceExhaustedEr
 from chain.graph import worker
 from chain.graph.answers import Answers
 from chain.graph.worker import QUESTION, RECORD, Question, Reply, frame, unframed
-from chain.inquiry import Lineage, Page, WhoCan
+from chain.inquiry import ExportGraph, Lineage, Page, WhoCan
 from chain.ledger import Record
 from chain.reason import Reason
 from chain.service import projector
@@ -32,7 +32,7 @@ from chain.watching import Watching
 from tests.book import Book
 
 NOW = 2_000.0
-MEMORY = 1 << 30
+MEMORY, ROOM = 1 << 30, 1 << 22
 ASKED, FIRST = WhoCan("bank.pay"), Page()
 
 
@@ -40,8 +40,8 @@ def record(entry: Any) -> bytes:
     return frame(RECORD + ledger.encode(Record(entry.revision, entry.kind, entry.time, dict(entry.body))))
 
 
-def question(asked: Any = ASKED, page: Page = FIRST) -> bytes:
-    return frame(QUESTION + msgspec.json.encode(Question(asked, page, NOW)))
+def question(asked: Any = ASKED, page: Page = FIRST, room: int = ROOM) -> bytes:
+    return frame(QUESTION + msgspec.json.encode(Question(asked, page, NOW, room)))
 
 
 def replies(data: bytes) -> list[Reply]:
@@ -59,6 +59,32 @@ def test_records_go_in_and_answers_come_out(book: Book) -> None:
     assert first.answer == last.answer == Answers(book.entries).ask(ASKED, now=NOW)
     assert fault.fault is not None
     assert (fault.fault.reason, fault.answer) == (Reason.NOT_FOUND, None)
+
+
+@pytest.mark.parametrize("room", [0, 1, 500, 700, ROOM])
+def test_an_answer_is_as_long_as_may_be_read_and_nothing_is_lost(book: Book, room: int) -> None:
+    data, found, page = b"".join(map(record, book.entries)), [], FIRST
+    whole = Answers(book.entries).ask(ASKED, now=NOW)
+    while True:
+        (reply,) = replies(data + question(page=page, room=room))
+        assert reply.answer is not None
+        rows = reply.answer.rows
+        assert len(rows) == 1 or sum(len(msgspec.json.encode(row)) for row in rows) <= room
+        found += rows
+        if not reply.answer.next:
+            break
+        page = Page(token=reply.answer.next)
+    assert found == whole.rows
+    assert (len(rows) == len(whole.rows)) is (room == ROOM)
+
+
+def test_a_drawing_that_nobody_can_be_sent_is_not_handed_out(book: Book) -> None:
+    data = b"".join(map(record, book.entries))
+    small, large = replies(data + question(ExportGraph(), room=1_000) + question(ExportGraph()))
+    assert small.fault is not None
+    assert (small.fault.reason, "draw less" in small.fault.detail) == (Reason.REQUEST_INVALID, True)
+    assert large.answer is not None
+    assert len(large.answer.rows) == 1
 
 
 def test_beyond_its_memory_it_says_so_and_ends(book: Book) -> None:
@@ -111,7 +137,7 @@ class Watched:
 
 @pytest.fixture
 def projected(book: Book) -> Iterator[Projector]:
-    made = Projector(cast("Watching", Watched(book)), MEMORY)
+    made = Projector(cast("Watching", Watched(book)), MEMORY, ROOM)
     yield made
     made.close()
     made.end()
@@ -228,7 +254,7 @@ def test_a_record_beyond_its_memory_is_said_so_and_harms_nobody_else(book: Book)
     book.entries += [
         large._replace(revision=number, body={**large.body, "more": "x" * 60_000}) for number in range(4_000)
     ]
-    small = Projector(cast("Watching", Watched(book)), 100 << 20)
+    small = Projector(cast("Watching", Watched(book)), 100 << 20, ROOM)
     try:
         with pytest.raises(ResourceExhaustedError, match=r"^the record is more than the memory"):
             small.ask(ASKED, FIRST, NOW)
