@@ -24,7 +24,9 @@ from chain.service.projector import Projector
 from chain.watch import Line
 from chain.watching import Watching
 
-MEMORY = 8 << 30
+MEMORY, ROOM = 8 << 30, 4 << 20
+"""Bytes of the process, and of an answer (a server's `max_message_bytes`)."""
+
 MORE = 100
 
 
@@ -47,7 +49,7 @@ class Ledger:
 def measure(size: int) -> list[dict[str, float | int | str]]:
     """Return the rows of one size."""
     ledger = Ledger(size)
-    projector = Projector(cast("Watching", ledger), MEMORY)
+    projector = Projector(cast("Watching", ledger), MEMORY, ROOM)
     rows: list[dict[str, float | int | str]] = []
 
     def ask(what: str, now: float = NOW, **page: float | str) -> Answer:
