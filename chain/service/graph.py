@@ -22,13 +22,16 @@ from chain.wire import graph as wire
 OVERHEAD = 4096
 """Bytes of a message that are left to what is not rows."""
 
+READABLE = 4 * 1024 * 1024
+"""Bytes of a message that every client takes in: gRPC's own limit where a client names none."""
+
 
 class GraphMethods:
     """Those methods of AuditService that are asked of the graph."""
 
     def __init__(self, authority: Authority, settings: ServeSettings, clock: Callable[[], float]) -> None:
         """Answer from an authority's record; `clock` gives seconds since the epoch."""
-        self._room = settings.max_message_bytes - OVERHEAD
+        self._room = min(settings.max_message_bytes, READABLE) - OVERHEAD
         self._projector = Projector(authority.watch, settings.graph_memory * 1024 * 1024, self._room)
         self._clock = clock
         self._thread = ThreadPoolExecutor(1, "graph")

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from types import SimpleNamespace
+
+import msgspec
+import pytest
 
 from chain.caller import embedded
 from chain.errors import ChainError, InvalidRequestError
@@ -24,6 +28,9 @@ from chain.inquiry import (
     WhoCan,
     Work,
 )
+from chain.service.graph import GraphMethods
+from chain.service.projector import Projector
+from chain.wire import graph as wire
 from tests.graph.served import ORCHESTRATOR, RESEARCHER, Told, every
 
 
@@ -70,3 +77,23 @@ def test_what_one_door_refuses_the_other_does(told: Told) -> None:
             there = outcome(partial(client.graph.ask, one, page))
             assert here == there, one
             assert (isinstance(here, tuple) and here[0] is InvalidRequestError) is (number < len(bad)), one
+
+
+@pytest.mark.parametrize(("configured", "most"), [(64 << 20, 4 << 20), (4 << 20, 4 << 20), (65_536, 65_536)])
+async def test_an_answer_is_one_that_every_client_takes_in(
+    told: Told, monkeypatch: pytest.MonkeyPatch, configured: int, most: int
+) -> None:
+    """A client takes in four megabytes unless it is told otherwise, whatever the server was."""
+    asked, page = Lineage(ORCHESTRATOR), Page(at=told.now)
+    found = told.library.ask(embedded(), asked, page)
+    rows = [found.rows[0] | {"narrowed": ["x" * 30_000]}] * 1_000
+    monkeypatch.setattr(Projector, "ask", lambda *_: msgspec.structs.replace(found, rows=rows, total=len(rows)))
+    settings = told.server._settings.model_copy(update={"max_message_bytes": configured})
+    methods = GraphMethods(told.server._authority, settings, lambda: told.now)
+    try:
+        message = await methods.methods()["Lineage"](wire.asked_to(asked, page), SimpleNamespace(caller=embedded()))
+    finally:
+        methods.close()
+    assert most - 70_000 < message.ByteSize() <= most
+    assert message.answer.next_page_token
+    assert message.rows
