@@ -114,16 +114,14 @@ class Answers:
             self._kept = None  # its history may be the one that goes on
             history, folded = self._present, self._folded
             self._present, self._folded = History(), 0  # unless every record is understood, none was taken in
-            for entry in self._entries[folded:]:
-                history.take(entry)
-            self._present, self._folded = history, records
+            self._present, self._folded = _folded(history, self._entries[folded:]), records
         if records == self._folded:
             return self._present
         if self._past is None or self._past[0] != records:
             if self._past is not None:
-                self._kept = None
-                _let_go(self._past[1])
-            self._past = records, History(self._entries[:records])
+                self._kept, past, self._past = None, self._past[1], None
+                _let_go(past)
+            self._past = records, _folded(History(), self._entries[:records])
         return self._past[1]
 
     def _answered(self, forest: Forest, asked: Asked) -> Sequence[Row]:
@@ -132,10 +130,21 @@ class Answers:
         since = milliseconds(asked.since)
         if since / 1000 > forest.now:
             raise InvalidRequestError("the first instant lies after the second")
-        before = History(self._entries[: bisect_right(self._latest, since)])
+        before = _folded(History(), self._entries[: bisect_right(self._latest, since)])
         rows = difference.since(Forest(before, since / 1000), forest)
         _let_go(before)
         return rows
+
+
+def _folded(history: History, entries: Iterable[Entry]) -> History:
+    """Take in more records, or let go of all: a history that goes no further is of no use to anybody."""
+    try:
+        for entry in entries:
+            history.take(entry)
+    except Exception:
+        _let_go(history)
+        raise
+    return history
 
 
 def _let_go(history: History) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chain.errors import InvalidRequestError, NotFoundError
+from chain.given import Given
 from chain.graph import difference, lineage, project, reach, review
 from chain.graph.answers import Answers
 from chain.graph.forest import Forest
@@ -210,6 +212,30 @@ def test_a_record_that_is_not_understood_is_no_half_answer(book: Book) -> None:
         with pytest.raises(KeyError):
             answers.ask(WhoCan("bank.pay"), now=NOW)
         assert len(answers.ask(WhoCan("bank.pay"), Page(limit=9, token=first.next), now=NOW).rows) == 4
+
+
+def test_what_is_let_go_is_no_garbage(book: Book) -> None:
+    """Neither a past that another takes the place of, nor a history that a record ends which is not understood."""
+    book.entries = [one._replace(time=one.time + one.revision * 1_000) for one in book.entries]
+    answers = Answers(book.entries)
+    gc.collect()
+    gc.disable()
+    others = _standing()
+    try:
+        for at in (1_006, 1_007, 1_008):
+            assert whole(answers, Lineage("k-ann"), at=at)
+        assert _standing() - others == 4, "those of the last past alone: r1, b1, c1, d1"
+        answers.take(book.entries[-1]._replace(kind="issued", body={"odd": True}))
+        for _ in range(3):
+            with pytest.raises(KeyError):
+                answers.ask(WhoCan("bank.pay"), now=NOW)
+        assert _standing() - others == 4
+    finally:
+        gc.enable()
+
+
+def _standing() -> int:
+    return sum(isinstance(one, Given) for one in gc.get_objects())
 
 
 def test_a_drawing_leaves_nothing_behind(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
