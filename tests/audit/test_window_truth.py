@@ -158,7 +158,7 @@ def seen(steps: Iterable[Any], size: tuple[int, int, int], *, over_time: bool = 
     whole = History(entries)
     last = entries[-1].seconds if entries else 0.0
     for now in (last, last + 5, last + 500):
-        assert [one.id for one in window.live(now)] == [one.id for one in whole.live(now)]
+        assert list(window.live(now)) == list(whole.live(now))
         for one in window.given.values():
             assert of(window, one, now) == of(whole, whole.given[one.id], now)
         assert reviewed(window, now) == reviewed(whole, now)

@@ -61,7 +61,7 @@ def shown(ledger: Ledger) -> Iterator[Mirror]:
 
     def telling(window: Window, now: float) -> dict[str, Any]:
         assert not window.lapsed
-        return {"at": now, "made": now, "live": [one.id for one in window.live(now)]}
+        return {"at": now, "made": now, "live": list(window.live(now))}
 
     made = Mirror(ledger, telling, lambda: 2_000.0)  # type: ignore[arg-type]
     yield made
