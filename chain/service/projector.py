@@ -36,6 +36,9 @@ from chain.watching import Watching
 PATIENCE = 55.0
 """Seconds that an answer may take, with the records that have to be read for it."""
 
+READING = 30.0
+"""Seconds that records are handed over for one question; the next one goes on with those that follow."""
+
 PART = 250
 """Records that are read at once; between two parts this thread sleeps for as long as it worked."""
 
@@ -86,7 +89,7 @@ class Projector:
             NotFoundError: nobody is called so.
             ResourceExhaustedError: it takes more memory, time or processes than there are.
             StoreError: the ledger could not be read.
-            UnreachableError: the server stops.
+            UnreachableError: the record is still being read, or the server stops.
         """
         process, began = self._started(), monotonic()
         late = Timer(PATIENCE, process.kill)
@@ -150,9 +153,16 @@ class Projector:
         return None if data is None else _decode(data)
 
     def _told(self, question: Question) -> Iterator[list[bytes]]:
-        goal = self._watching.synced
+        """Yield what came since, in parts, and the question.
+
+        Raises:
+            UnreachableError: there is much to be told; what was told stays so, and whoever asks again is further on.
+        """
+        goal, until = self._watching.synced, monotonic() + READING
         while self._fed < goal:
             began = perf_counter()
+            if monotonic() > until:
+                raise UnreachableError("the record is being read, which takes longer; ask again")
             lines, revision = self._watching.lines(self._fed, PART)
             yield [frame(RECORD + msgspec.json.encode(line)) for line in lines]
             self._fed = revision

@@ -38,6 +38,7 @@ from chain.inquiry import (
     require,
 )
 from chain.v1 import graph_pb2 as pb
+from chain.wire.asking import arguments_from
 from chain.wire.delegation import id_to
 
 PAGE, MOST = 200, 1_000
@@ -88,15 +89,7 @@ def _arguments_to(arguments: Mapping[str, Any] | None) -> bytes:
 
 
 def _arguments_from(data: bytes) -> dict[str, Any] | None:
-    if not data:
-        return None
-    try:
-        found = jcs.loads(data)
-    except ValueError as error:
-        raise InvalidRequestError(f"arguments are not JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise InvalidRequestError("arguments are one JSON object")
-    return found
+    return arguments_from(data) if data else None
 
 
 def _who_to(asked: WhoCan) -> dict[str, Any]:

@@ -233,6 +233,30 @@ def test_closed_twice_it_is_closed(projected: Projector) -> None:
     assert ended.returncode == -signal.SIGKILL
 
 
+def test_a_record_that_takes_long_to_read_is_read_on_by_the_next_question(
+    book: Book, projected: Projector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projector, "READING", -1.0)  # each question finds that its time is over
+    with pytest.raises(UnreachableError, match="ask again"):
+        projected.ask(ASKED, FIRST, NOW)
+    first = process(projected)
+    monkeypatch.setattr(projector, "PART", 4)
+    times = iter(range(1_000))
+    monkeypatch.setattr(projector, "monotonic", lambda: next(times) * 1.0)
+    monkeypatch.setattr(projector, "READING", 1.5)  # each question hands over a part
+    questions = 0
+    while True:
+        questions += 1
+        try:
+            found = projected.ask(ASKED, FIRST, NOW)
+        except UnreachableError:
+            continue
+        break
+    assert found == Answers(book.entries).ask(ASKED, now=NOW)
+    assert 1 < questions <= len(book.entries) // 4 + 1
+    assert process(projected) is first
+
+
 def test_a_server_that_stops_waits_for_no_answer(projected: Projector) -> None:
     assert projected.ask(ASKED, FIRST, NOW).total == 5
     stuck = process(projected)
