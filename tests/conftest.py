@@ -3,8 +3,7 @@
 The law of this file: what is the same for all tests is done once. The demonstration is played once, and whoever
 changes what it left changes a copy. Where Python is told to keep no bytecode (`PYTHONDONTWRITEBYTECODE`, as in
 containers) each of the hundreds of programs that tests start would compile all of its modules again: they share a
-folder that goes with the run, and beside the sources nothing is written. What was imported to collect the tests stays
-until the end, and no collection of garbage looks through it.
+folder that goes with the run, and beside the sources nothing is written. While tests are collected, no garbage is.
 """
 
 from __future__ import annotations
@@ -37,7 +36,6 @@ def pytest_collection() -> Iterator[None]:
         return (yield)
     finally:
         gc.collect()
-        gc.freeze()
         gc.enable()
 
 
