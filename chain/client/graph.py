@@ -1,6 +1,7 @@
 """The graph's questions: `client.graph`, as `chain.graph.asking.Graph`.
 
-The law of this file: an answer comes in pages of what was asked first, and whoever asks sees one.
+The law of this file: an answer comes in pages of what was asked first, and whoever asks sees one. A page without rows
+is the last that is asked for, whatever it says: no server keeps a client asking without end.
 """
 
 from __future__ import annotations
@@ -24,15 +25,16 @@ def ask(asked: Asked, page: Page) -> Call[Answer]:
     return Call(asked.method, wire.asked_to(asked, page), read, PAUSES, PATIENCE)
 
 
-def further(asked: Asked, page: Page, found: Answer) -> Call[Answer] | None:
-    """Ask for what follows the rows that came; None where those are all that were asked for."""
+def further(asked: Asked, page: Page, found: Answer, came: int) -> Call[Answer] | None:
+    """Ask for what follows the rows that came, of which the last page had so many; None where that is all."""
     left = page.limit - len(found.rows)
-    return ask(asked, Page(limit=left, token=found.next)) if found.next and left > 0 else None
+    return ask(asked, Page(limit=left, token=found.next)) if found.next and came and left > 0 else None
 
 
 def joined(found: Answer, more: Answer) -> Answer:
-    """Return two pages as one."""
-    return msgspec.structs.replace(found, rows=found.rows + more.rows, next=more.next)
+    """Return two pages as one; the first one's rows go on with the second's."""
+    found.rows.extend(more.rows)
+    return msgspec.structs.replace(found, next=more.next)
 
 
 class Graph:
@@ -49,9 +51,10 @@ class Graph:
             asked: the question (`chain.inquiry`).
             page: as of when, how many rows at most, and where to go on.
         """
-        found = self._run(ask(asked, page))
-        while (call := further(asked, page, found)) is not None:
-            found = joined(found, self._run(call))
+        found = more = self._run(ask(asked, page))
+        while (call := further(asked, page, found, len(more.rows))) is not None:
+            more = self._run(call)
+            found = joined(found, more)
         return found
 
 
@@ -69,7 +72,8 @@ class AsyncGraph:
             asked: the question (`chain.inquiry`).
             page: as of when, how many rows at most, and where to go on.
         """
-        found = await self._run(ask(asked, page))
-        while (call := further(asked, page, found)) is not None:
-            found = joined(found, await self._run(call))
+        found = more = await self._run(ask(asked, page))
+        while (call := further(asked, page, found, len(more.rows))) is not None:
+            more = await self._run(call)
+            found = joined(found, more)
         return found

@@ -15,9 +15,11 @@ from click.testing import CliRunner
 from chain.caller import ALLOWED, Caller, Role, embedded
 from chain.cli import main
 from chain.client import AsyncClient
+from chain.client.graph import AsyncGraph, Graph
 from chain.errors import ForbiddenError, InvalidRequestError, NotFoundError
 from chain.inquiry import (
     BlastRadius,
+    Chokepoints,
     DiffDelegations,
     ExportGraph,
     Lineage,
@@ -64,6 +66,31 @@ async def test_more_than_a_page_is_fetched_page_by_page(told: Told, monkeypatch:
         assert client.graph.ask(one, Page(token=part.next)).rows == whole[4:]
     async with AsyncClient(told.server.address, credential=told.secret()) as waiting:
         assert (await waiting.graph.ask(one, page)).rows == whole
+
+
+def answer(rows: int, token: str) -> Any:
+    """What a server may say, whoever it is."""
+    about = graph_pb2.GraphAnswer(revision=1, at_ms=1, total_rows=10**9, next_page_token=token)
+    return graph_pb2.ChokepointsResponse(answer=about, rows=[graph_pb2.ChokepointRow(kind="agent")] * rows)
+
+
+@pytest.mark.parametrize("awaited", [False, True])
+@pytest.mark.parametrize(("brings", "calls"), [((1, 0, 1), 2), ((0, 1), 1), ((1, 2, 3, 0), 4), ((2, 5), 2)])
+async def test_a_server_that_always_has_more_and_brings_nothing_is_asked_no_further(
+    brings: tuple[int, ...], calls: int, *, awaited: bool
+) -> None:
+    told, asked = iter(brings), list[Any]()
+
+    def run(call: Any) -> Any:
+        asked.append(call)
+        return call.answer(answer(next(told), "more"))
+
+    async def wait(call: Any) -> Any:
+        return run(call)
+
+    one, page = Chokepoints(), Page(limit=7)
+    found = await AsyncGraph(wait).ask(one, page) if awaited else Graph(run).ask(one, page)
+    assert (len(asked), len(found.rows), found.next) == (calls, sum(brings[:calls]), "more")
 
 
 def test_a_page_of_long_rows_is_shorter_and_nothing_is_lost(told: Told) -> None:
